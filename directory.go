@@ -1,0 +1,136 @@
+package gatehouse
+
+// Organization is a tenant. Nothing crosses from one to another.
+type Organization struct {
+	ID             string
+	Name           string
+	DefaultProject string // where a user's own key acts when the request names no project
+	CreatedAt      Millis
+	Rev            int64
+}
+
+// Project is where keys act and usage is counted. An archived project's keys stop at once, for good.
+type Project struct {
+	ID           string
+	Organization string
+	Name         string
+	Labels       map[string]string
+	Residency    string // OpenAI's field, "GLOBAL" by default; kept, not interpreted
+	Upstream     string // id of the upstream that calls without a model go to; empty: the only one the project can reach
+	CreatedAt    Millis
+	ArchivedAt   Millis
+	Rev          int64
+}
+
+// Role is what a user may do, in OpenAI's words.
+type Role string
+
+// The roles: owner and reader in an organization; owner, member, viewer and none in a project.
+const (
+	RoleOwner  Role = "owner"
+	RoleReader Role = "reader"
+	RoleMember Role = "member"
+	RoleViewer Role = "viewer"
+	RoleNone   Role = "none"
+)
+
+// User is a person in an organization.
+type User struct {
+	ID           string
+	Organization string
+	Name         string
+	Email        string
+	Role         Role
+	CreatedAt    Millis
+	RemovedAt    Millis
+	Rev          int64
+}
+
+// ProjectUser is a user's membership in a project. A key that a user owns in a project works only while the membership stands.
+type ProjectUser struct {
+	Project   string
+	User      string
+	Role      Role
+	AddedAt   Millis
+	RemovedAt Millis
+	Rev       int64
+}
+
+// ServiceAccount is a program's identity in one project. Removing it revokes its keys.
+type ServiceAccount struct {
+	ID           string
+	Organization string
+	Project      string
+	Name         string
+	Role         Role
+	CreatedAt    Millis
+	RemovedAt    Millis
+	Rev          int64
+}
+
+// Dialect is which wire a server speaks.
+type Dialect string
+
+// The dialects of upstreams.
+const (
+	OpenAI Dialect = "openai"
+	Azure  Dialect = "azure"
+	Mock   Dialect = "mock" // the built-in mock: OpenAI's wire, on this host
+)
+
+// Upstream is a provider account: where it is, what it speaks, and a reference to the credential it is called with. The
+// credential goes to BaseURL's scheme, host and port and nowhere else.
+type Upstream struct {
+	ID           string
+	Organization string
+	Name         string
+	Dialect      Dialect
+	BaseURL      string // without a trailing slash; empty for Mock
+	APIVersion   string // Azure: the dated api-version; empty: the v1 API
+	Region       string
+	// Credential is a secret reference such as env://OPENAI_API_KEY; empty: the upstream is called without one.
+	Credential string
+	// CredentialHeader is the header that carries the credential when it is not the dialect's own, e.g. Ocp-Apim-Subscription-Key.
+	CredentialHeader string
+	// Projects that this upstream's credential serves. A sole project may use what has no owner of its own in Gatehouse. Empty:
+	// whichever projects its deployments reach.
+	Projects []string
+	// AllowPrivate lets this upstream's host resolve to loopback and private addresses; metadata addresses are refused always.
+	AllowPrivate bool
+	CreatedAt    Millis
+	RemovedAt    Millis
+	Rev          int64
+}
+
+// Route is one way to serve a deployment.
+type Route struct {
+	Upstream string `json:"upstream"`           // id
+	Model    string `json:"model,omitempty"`    // the upstream's own name; empty: the name the caller used
+	Weight   int    `json:"weight,omitempty"`   // share of the load among routes of one priority; 0 counts as 1
+	Priority int    `json:"priority,omitempty"` // lower first; the next priority is tried when all of one failed
+}
+
+// Deployment is a public model name that routes to upstream models.
+type Deployment struct {
+	ID           string
+	Organization string
+	Name         string   // what clients ask for; "*" serves every name no other deployment has
+	Projects     []string // ids; empty: every project of the organization
+	Routes       []Route
+	CreatedAt    Millis
+	RemovedAt    Millis
+	Rev          int64
+}
+
+// Serves reports whether the deployment may be used by a project.
+func (d *Deployment) Serves(project string) bool {
+	if len(d.Projects) == 0 {
+		return true
+	}
+	for _, p := range d.Projects {
+		if p == project {
+			return true
+		}
+	}
+	return false
+}

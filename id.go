@@ -1,0 +1,57 @@
+package gatehouse
+
+import (
+	"crypto/rand"
+	"time"
+)
+
+// Millis is a point in time as UTC unix milliseconds. 0 means unset.
+type Millis int64
+
+// MillisOf returns t as Millis.
+func MillisOf(t time.Time) Millis { return Millis(t.UnixMilli()) }
+
+// Time returns m as a time in UTC.
+func (m Millis) Time() time.Time { return time.UnixMilli(int64(m)).UTC() }
+
+// Seconds returns m as unix seconds, the unit of OpenAI's API.
+func (m Millis) Seconds() int64 { return int64(m) / 1000 }
+
+// NanoUSD is money: 1,000,000,000 are one US dollar.
+type NanoUSD int64
+
+// The prefixes of IDs are OpenAI's, so that clients, scripts and eyes that know one platform know the other.
+const (
+	PrefixOrganization   = "org-"
+	PrefixProject        = "proj_"
+	PrefixUser           = "user-"
+	PrefixServiceAccount = "svc_acct_"
+	PrefixKey            = "key_"
+	PrefixUpstream       = "upst_"
+	PrefixDeployment     = "dep_"
+	PrefixEvent          = "audit_log-"
+	PrefixRequest        = "req_"
+	PrefixSealed         = "seal_"
+)
+
+// Base62 is the alphabet of IDs and keys, in value order.
+const Base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// NewID returns prefix and 24 random characters of Base62 (142 bits).
+func NewID(prefix string) string { return prefix + RandomBase62(24) }
+
+// RandomBase62 returns n characters drawn uniformly from Base62 with crypto/rand.
+func RandomBase62(n int) string {
+	out := make([]byte, 0, n)
+	var buf [96]byte
+	for len(out) < n {
+		_, _ = rand.Read(buf[:]) // crypto/rand.Read never returns an error (Go 1.24 and later): it crashes the program instead
+		for _, b := range buf {
+			// 248 is the largest multiple of 62 that a byte holds; higher values would bias the draw.
+			if b < 248 && len(out) < n {
+				out = append(out, Base62[b%62])
+			}
+		}
+	}
+	return string(out)
+}

@@ -1,0 +1,106 @@
+package gatehouse
+
+// Units is what a provider counts for one request. Details are subsets of their totals, as in OpenAI's usage objects: Cached,
+// InputAudio, InputImage and InputText are parts of Input; Reasoning, OutputAudio, OutputImage and OutputText parts of Output.
+type Units struct {
+	Input        int64 `json:"input_tokens,omitempty"`
+	Cached       int64 `json:"input_cached_tokens,omitempty"`
+	CacheWrite   int64 `json:"input_cache_write_tokens,omitempty"`
+	InputText    int64 `json:"input_text_tokens,omitempty"`
+	InputAudio   int64 `json:"input_audio_tokens,omitempty"`
+	InputImage   int64 `json:"input_image_tokens,omitempty"`
+	CachedAudio  int64 `json:"input_cached_audio_tokens,omitempty"`
+	CachedImage  int64 `json:"input_cached_image_tokens,omitempty"`
+	Output       int64 `json:"output_tokens,omitempty"`
+	Reasoning    int64 `json:"output_reasoning_tokens,omitempty"`
+	OutputText   int64 `json:"output_text_tokens,omitempty"`
+	OutputAudio  int64 `json:"output_audio_tokens,omitempty"`
+	OutputImage  int64 `json:"output_image_tokens,omitempty"`
+	Images       int64 `json:"images,omitempty"`
+	Characters   int64 `json:"characters,omitempty"`
+	Milliseconds int64 `json:"audio_milliseconds,omitempty"`
+}
+
+// Confidence is where the numbers of a Usage come from.
+type Confidence string
+
+// The sources of a usage's numbers.
+const (
+	Reported  Confidence = "reported"  // the upstream said so
+	Estimated Confidence = "estimated" // the upstream gave none, or the stream was cut; counted from the bytes that passed
+	Recovered Confidence = "recovered" // the node died before it settled; the reserved amount stands
+)
+
+// Usage is one settled request.
+type Usage struct {
+	ID             string // the request id; for work that outlives its request the upstream object's id
+	At             Millis
+	Organization   string
+	Project        string
+	Key            string
+	User           string // owner of the key, when a user
+	ServiceAccount string // owner of the key, when a service account
+	Product        string // "completions", "embeddings", ...: OpenAI's usage endpoint this counts in
+	Model          string // the deployment the caller asked for
+	UpstreamModel  string
+	Upstream       string
+	ServiceTier    string
+	Batch          bool
+	Units          Units
+	Cost           NanoUSD
+	CostKnown      bool // false: no price for this model; Cost is 0 and means nothing
+	Confidence     Confidence
+}
+
+// Attempt is one try at one route.
+type Attempt struct {
+	Upstream  string `json:"upstream"`
+	Model     string `json:"model,omitempty"`
+	Status    int    `json:"status,omitempty"` // 0: no answer
+	Error     string `json:"error,omitempty"`  // redacted
+	Millis    int64  `json:"ms"`               // from the first byte sent to the first byte of the answer
+	RequestID string `json:"upstream_request_id,omitempty"`
+}
+
+// Request is the decision behind one request, as `gatehouse explain` shows it: never a prompt, a completion or a secret.
+type Request struct {
+	ID              string     `json:"id"`
+	ClientRequestID string     `json:"client_request_id,omitempty"`
+	At              Millis     `json:"at"`
+	Organization    string     `json:"organization,omitempty"`
+	Project         string     `json:"project,omitempty"`
+	Key             string     `json:"key,omitempty"`
+	Owner           string     `json:"owner,omitempty"`
+	IP              string     `json:"ip,omitempty"`
+	UserAgent       string     `json:"user_agent,omitempty"`
+	Dialect         string     `json:"dialect,omitempty"`
+	Method          string     `json:"method"`
+	Route           string     `json:"route,omitempty"` // the path's pattern, not the path
+	Model           string     `json:"model,omitempty"`
+	Deployment      string     `json:"deployment,omitempty"`
+	Stream          bool       `json:"stream,omitempty"`
+	Status          int        `json:"status"`
+	Rule            string     `json:"rule"` // the rule that decided: "served", or why not, e.g. "key_revoked"
+	Detail          string     `json:"detail,omitempty"`
+	Attempts        []Attempt  `json:"attempts,omitempty"`
+	UpstreamModel   string     `json:"upstream_model,omitempty"`
+	Units           *Units     `json:"usage,omitempty"`
+	Confidence      Confidence `json:"usage_source,omitempty"`
+	Cost            NanoUSD    `json:"cost_nano_usd,omitempty"`
+	CostKnown       bool       `json:"cost_known"`
+	BytesIn         int64      `json:"bytes_in"`
+	BytesOut        int64      `json:"bytes_out"`
+	Millis          int64      `json:"ms"`
+	FirstByteMillis int64      `json:"first_byte_ms,omitempty"`
+	ClientLeft      bool       `json:"client_left,omitempty"`
+}
+
+// Object is something an answer created and that later requests name by id. It belongs to the project that made it.
+type Object struct {
+	ID        string
+	Project   string
+	Upstream  string
+	Kind      string // "file", "response", ...
+	CreatedAt Millis
+	DeletedAt Millis
+}
