@@ -1,0 +1,45 @@
+// Package catalog is the node's replica, in memory, of what decides a request: organizations, projects, users, memberships,
+// service accounts, keys, upstreams and deployments. It follows the event feed, which is the audit log: every committed change
+// has the next sequence number, the node reads the events after the last it applied, re-reads each subject and swaps it in.
+//
+// It owns the tables and their lookups, the sequence applied, the node's lease (may this node still serve from memory?) and the
+// question whether every node has applied a change (Settle). It does not own SQL (store), what a key may do (authn), secrets, or
+// limits and budgets.
+package catalog
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Catalog is a node's replica. Its lookups and Fresh may be called from any goroutine; Run, once, keeps it current.
+type Catalog struct {
+	replica *replica
+	applied atomic.Int64
+	lease   leaseholder
+	lag     lag
+	single  bool
+
+	mu       sync.Mutex // guards listeners, and is held while they are called: never two at a time
+	onChange []func()
+}
+
+// Applied returns the sequence number up to which every change is in memory.
+func (c *Catalog) Applied() int64 { return c.applied.Load() }
+
+// OnChange registers a function that is called after a change that may have narrowed what somebody is allowed: a row that
+// another row replaced, and also when the lease runs out. Calls never overlap; they hold up the follower, so f only starts
+// what takes long. Register before Run.
+func (c *Catalog) OnChange(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.onChange = append(c.onChange, f)
+}
+
+func (c *Catalog) changed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.onChange {
+		f()
+	}
+}

@@ -1,0 +1,173 @@
+package catalog
+
+import (
+	"gatehouse"
+)
+
+// replica holds the tables. One goroutine writes, any number read. Every put keeps K4: a row replaces only a row of a lower
+// revision, so events applied twice, late or out of order never undo a newer state. What was removed stays as a row that says so.
+type replica struct {
+	organizations table[string, gatehouse.Organization]
+	projects      table[string, gatehouse.Project]
+	users         table[string, gatehouse.User]
+	members       table[memberID, gatehouse.ProjectUser]
+	accounts      table[string, gatehouse.ServiceAccount]
+	keys          table[keyID, Key]
+	upstreams     table[string, gatehouse.Upstream]
+	routes        table[string, routing]
+
+	// The rest is the writer's own.
+	parts      map[string]*parts // by organization
+	stale      map[string]bool   // organizations whose routing is to be compiled
+	policies   map[string]*Policy
+	policyText []byte
+}
+
+func newReplica() *replica {
+	return &replica{
+		organizations: newTable[string, gatehouse.Organization](64, hashString),
+		projects:      newTable[string, gatehouse.Project](256, hashString),
+		users:         newTable[string, gatehouse.User](1024, hashString),
+		members:       newTable[memberID, gatehouse.ProjectUser](1024, hashMember),
+		accounts:      newTable[string, gatehouse.ServiceAccount](1024, hashString),
+		keys:          newTable[keyID, Key](4096, hashKeyID),
+		upstreams:     newTable[string, gatehouse.Upstream](64, hashString),
+		routes:        newTable[string, routing](64, hashString),
+		parts:         map[string]*parts{},
+		stale:         map[string]bool{},
+		policies:      map[string]*Policy{},
+	}
+}
+
+// outcome is what a put did.
+type outcome uint8
+
+const (
+	ignored  outcome = iota // the row present is as new or newer
+	added                   // there was none
+	replaced                // an older row went: authority may have narrowed
+)
+
+// replace puts v in place of an older row.
+func replace[K comparable, V any](t *table[K, V], k K, v *V, rev func(*V) int64) outcome {
+	prev := t.get(k)
+	if prev == nil {
+		t.put(k, v)
+		return added
+	}
+	if rev(v) <= rev(prev) {
+		return ignored
+	}
+	t.put(k, v)
+	return replaced
+}
+
+func (r *replica) putOrganization(o *gatehouse.Organization) outcome {
+	return replace(&r.organizations, o.ID, o, func(o *gatehouse.Organization) int64 { return o.Rev })
+}
+
+func (r *replica) putProject(p *gatehouse.Project) outcome {
+	p.Organization = r.organizationID(p.Organization)
+	return replace(&r.projects, p.ID, p, func(p *gatehouse.Project) int64 { return p.Rev })
+}
+
+func (r *replica) putUser(u *gatehouse.User) outcome {
+	u.Organization = r.organizationID(u.Organization)
+	return replace(&r.users, u.ID, u, func(u *gatehouse.User) int64 { return u.Rev })
+}
+
+func (r *replica) putMember(m *gatehouse.ProjectUser) outcome {
+	m.Project, m.User = r.projectID(m.Project), r.userID(m.User)
+	return replace(&r.members, memberID{m.Project, m.User}, m, func(m *gatehouse.ProjectUser) int64 { return m.Rev })
+}
+
+func (r *replica) putAccount(a *gatehouse.ServiceAccount) outcome {
+	a.Organization, a.Project = r.organizationID(a.Organization), r.projectID(a.Project)
+	return replace(&r.accounts, a.ID, a, func(a *gatehouse.ServiceAccount) int64 { return a.Rev })
+}
+
+// putKey ignores a row whose id no key's text can hold.
+func (r *replica) putKey(row *gatehouse.Key) outcome {
+	k := new(Key)
+	id, ok := r.setKey(k, row)
+	if !ok {
+		return ignored
+	}
+	return replace(&r.keys, id, k, func(k *Key) int64 { return k.Rev })
+}
+
+// putUpstream also marks the organization's routing; compile renews it.
+func (r *replica) putUpstream(u *gatehouse.Upstream) outcome {
+	u.Organization = r.organizationID(u.Organization)
+	out := replace(&r.upstreams, u.ID, u, func(u *gatehouse.Upstream) int64 { return u.Rev })
+	if out != ignored {
+		r.partsOf(u.Organization).upstreams[u.ID] = u
+	}
+	return out
+}
+
+// putDeployment also marks the organization's routing; compile renews it.
+func (r *replica) putDeployment(d *gatehouse.Deployment) outcome {
+	d.Organization = r.organizationID(d.Organization)
+	of := r.parts[d.Organization]
+	out := added
+	if of != nil {
+		if prev := of.deployments[d.ID]; prev != nil {
+			if d.Rev <= prev.Rev {
+				return ignored
+			}
+			out = replaced
+		}
+	}
+	r.partsOf(d.Organization).deployments[d.ID] = d
+	return out
+}
+
+// partsOf returns an organization's parts, which the caller is about to change.
+func (r *replica) partsOf(organization string) *parts {
+	r.stale[organization] = true
+	p := r.parts[organization]
+	if p == nil {
+		p = newParts()
+		r.parts[organization] = p
+	}
+	return p
+}
+
+// compile renews the routing of the organizations whose upstreams or deployments changed.
+func (r *replica) compile() {
+	for organization := range r.stale {
+		r.routes.put(organization, r.parts[organization].compile())
+	}
+	clear(r.stale)
+}
+
+// The functions below return the one copy of an id that a table holds already, so that the many rows that name it share it.
+
+func (r *replica) organizationID(id string) string {
+	if o := r.organizations.get(id); o != nil {
+		return o.ID
+	}
+	return id
+}
+
+func (r *replica) projectID(id string) string {
+	if p := r.projects.get(id); p != nil {
+		return p.ID
+	}
+	return id
+}
+
+func (r *replica) userID(id string) string {
+	if u := r.users.get(id); u != nil {
+		return u.ID
+	}
+	return id
+}
+
+func (r *replica) accountID(id string) string {
+	if a := r.accounts.get(id); a != nil {
+		return a.ID
+	}
+	return id
+}
