@@ -1,0 +1,117 @@
+package dialect
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"gatehouse"
+)
+
+// RequestHeader reports whether a caller's header is copied to the upstream. name is canonical. It is the whole list: credentials,
+// cookies, organization and project, addresses, Accept-Encoding, User-Agent, X-Stainless-* and every hop-by-hop header stay here,
+// and so does what nobody thought of.
+func RequestHeader(name string) bool {
+	switch name {
+	case "Accept", "Accept-Language", "Content-Type", "Idempotency-Key", "Openai-Beta", "Openai-Safety-Identifier", "Range", "If-Range", "If-None-Match", "If-Modified-Since":
+		return true
+	}
+	return strings.HasPrefix(name, "Aoai-") // Azure's switches for preview features, e.g. aoai-evals: preview
+}
+
+// ResponseHeader reports whether an upstream's header is copied to the caller. name is canonical. Lengths and framing are the
+// transport's; request ids, rate limits, cookies and what tells about the provider's account stay here.
+func ResponseHeader(name, value string) bool {
+	switch name {
+	case "Content-Type", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Range", "Accept-Ranges",
+		"Cache-Control", "Etag", "Last-Modified", "Deprecation", "Sunset",
+		"Openai-Processing-Ms", "Openai-Version", "Openai-Model", "Openai-Poll-After-Ms",
+		"Retry-After", "Retry-After-Ms", "X-Should-Retry":
+		return true
+	case "Location":
+		// An absolute one would send the caller, and its key, past Gatehouse.
+		return strings.HasPrefix(value, "/") && !strings.HasPrefix(value, "//") && !strings.Contains(value, `\`)
+	}
+	return false
+}
+
+// FaceHeaders calls set for the headers that an answer bears in a face: the request id, and in Azure's its own names for it, the
+// region of the upstream (none if empty), and the caller's id repeated (Azure repeats its own where the caller sent none).
+func FaceHeaders(face Face, requestID, echoID, region string, set func(name, value string)) {
+	set("X-Request-Id", requestID)
+	if !face.IsAzure() {
+		return
+	}
+	if echoID == "" {
+		echoID = requestID
+	}
+	set("Apim-Request-Id", requestID)
+	set("X-Ms-Client-Request-Id", echoID)
+	if region != "" {
+		set("X-Ms-Region", region)
+	}
+}
+
+// maxHint is the longest wait an SDK obeys: openai-node ignores longer hints and tries again at once, openai-python and openai-go
+// give up from 120 s on.
+const maxHint = 60 * time.Second
+
+// RetryHeaders calls set for the headers that tell an SDK whether and when to try again. A wait longer than SDKs obey is told
+// truthfully, with x-should-retry: false beside it, else openai-node would come back in half a second.
+func RetryHeaders(e *gatehouse.Error, set func(name, value string)) {
+	switch {
+	case e.NoRetry, e.Kind == gatehouse.Conflict, e.RetryAfterMillis > maxHint.Milliseconds():
+		set("X-Should-Retry", "false")
+	case e.RetryAfterMillis > 0:
+		set("X-Should-Retry", "true")
+	}
+	if e.RetryAfterMillis <= 0 {
+		return
+	}
+	set("Retry-After", strconv.FormatInt((e.RetryAfterMillis+999)/1000, 10))
+	set("Retry-After-Ms", strconv.FormatInt(e.RetryAfterMillis, 10))
+}
+
+// Retryable reports whether an upstream's answer may be followed by another attempt, and how long the upstream wants to be left
+// alone before it; 0 means it did not say. header returns the first value of a header or "". x-should-retry decides where it is
+// there; else 408, 429 and everything from 500 up.
+func Retryable(status int, header func(name string) string, now time.Time) (bool, time.Duration) {
+	if status < 400 {
+		return false, 0
+	}
+	retry := status == 408 || status == 429 || status >= 500
+	switch strings.ToLower(header("X-Should-Retry")) {
+	case "true":
+		retry = true
+	case "false":
+		retry = false
+	}
+	if !retry {
+		return false, 0
+	}
+	return true, retryDelay(header, now)
+}
+
+// retryDelay reads retry-after-ms (milliseconds, may have a fraction), then retry-after (seconds, or an HTTP date). Numbers that
+// make no sense count as absent: Azure is known to send negative ones. The longest delay is a day.
+func retryDelay(header func(name string) string, now time.Time) time.Duration {
+	const day = 24 * time.Hour
+	if ms, err := strconv.ParseFloat(header("Retry-After-Ms"), 64); err == nil && ms > 0 {
+		return time.Duration(min(ms, float64(day.Milliseconds())) * float64(time.Millisecond))
+	}
+	text := header("Retry-After")
+	if text == "" {
+		return 0
+	}
+	if s, err := strconv.ParseFloat(text, 64); err == nil {
+		if !(s > 0) { // false for NaN too
+			return 0
+		}
+		return time.Duration(min(s, day.Seconds()) * float64(time.Second))
+	}
+	at, err := time.Parse(time.RFC1123, text)
+	if err != nil || !at.After(now) {
+		return 0
+	}
+	return min(at.Sub(now), day)
+}
