@@ -1,0 +1,378 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gatehouse"
+)
+
+const (
+	drainEvery      = 250 * time.Millisecond
+	drainRetryMost  = 5 * time.Second
+	checkpointEvery = time.Second
+	batchRecords    = 512
+	// isolateAfter is how many times in a row a batch fails before the drainer asks whether one record is the reason, and
+	// isolateTries how many attempts without one success tell it that the database is.
+	isolateAfter = 3
+	isolateTries = 24
+)
+
+// entry is one record of a batch and where it lies.
+type entry struct {
+	usage   *gatehouse.Usage
+	request *gatehouse.Request
+	object  *gatehouse.Object
+	gone    bool // the object is disowned
+	lastUse gatehouse.Millis
+	key     string
+
+	segment uint64
+	offset  int64
+	size    int
+}
+
+// drainer copies the journal into the database, in order. A batch that failed is kept and tried again; nothing is read beyond
+// it, so its memory is bounded however long the database is away. Recording a batch twice changes nothing.
+type drainer struct {
+	l        *Ledger
+	turn     chan struct{} // holds one token: whoever has it drains and owns what follows
+	pos      position      // everything before it is recorded
+	entries  []entry       // the batch: read and not recorded
+	read     position      // where reading goes on
+	file     *os.File      // the segment being read
+	rd       reader
+	failed   int // attempts at this batch in a row
+	noted    time.Time
+	errors   atomic.Int64
+	rejected atomic.Int64
+
+	mu       sync.Mutex
+	recorded position // pos, for everybody else
+}
+
+func (d *drainer) init(l *Ledger) {
+	d.l = l
+	d.turn = make(chan struct{}, 1)
+	d.turn <- struct{}{}
+}
+
+// start makes the drainer begin at p.
+func (d *drainer) start(p position) {
+	d.pos, d.read = p, p
+	d.publish()
+}
+
+func (d *drainer) publish() {
+	d.mu.Lock()
+	d.recorded = d.pos
+	d.mu.Unlock()
+}
+
+// at returns the position before which everything is in the database.
+func (d *drainer) at() position {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.recorded
+}
+
+// runDrain drains every 250 ms, and sooner when much has come together, until ctx ends.
+func (l *Ledger) runDrain(ctx context.Context) {
+	pause := drainEvery
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	for {
+		wake := l.journal.wake
+		if pause > drainEvery {
+			wake = nil // the database is away: more records do not bring it back sooner
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-wake:
+		}
+		l.journal.retryUnwritten()
+		err := l.drainer.drain(ctx)
+		switch {
+		case err == nil && pause > drainEvery:
+			l.cfg.Logger.Info("journal is recorded in the database again")
+			pause = drainEvery
+		case err != nil && ctx.Err() == nil:
+			if pause == drainEvery {
+				l.cfg.Logger.Warn("journal cannot be recorded in the database; it is kept and tried again", "pending_bytes", l.Stats().PendingBytes, "error", err)
+			}
+			pause = min(2*pause, drainRetryMost)
+		}
+		timer.Reset(pause)
+	}
+}
+
+// drain records everything that is in the journal now.
+func (d *drainer) drain(ctx context.Context) error {
+	select {
+	case <-d.turn:
+		defer func() { d.turn <- struct{}{} }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	j := &d.l.journal
+	now := d.l.cfg.Now()
+	segments := j.snapshot()
+	if len(segments) == 0 {
+		return nil
+	}
+	last := segments[len(segments)-1]
+	end := position{segment: last.number, offset: last.size}
+	some := false
+	for d.pos.before(end) {
+		if err := d.load(segments); err != nil {
+			d.rewind()
+			return fmt.Errorf("read journal: %w", err)
+		}
+		if len(d.entries) > 0 {
+			some = true
+			if err := d.store(ctx); err != nil {
+				return err
+			}
+		}
+		d.pos = d.read
+		d.publish()
+	}
+	j.recordedTo(d.pos, gatehouse.MillisOf(now))
+	if some && now.Sub(d.noted) >= checkpointEvery {
+		d.noted = now
+		b, start := beginFrame(nil, kindCheckpoint)
+		// Without it a restart records again what is recorded already, which changes nothing.
+		_, _ = j.write(endFrame(appendCheckpoint(b, d.pos), start))
+	}
+	if err := j.release(d.pos); err != nil {
+		d.l.cfg.Logger.Warn("recorded segments of the journal are not released yet", "error", err)
+	}
+	return nil
+}
+
+// load reads on from where the batch ends until the batch is full or the segments are read.
+func (d *drainer) load(segments []segment) error {
+	for i := range segments {
+		s := &segments[i]
+		if s.number < d.read.segment {
+			continue
+		}
+		if s.number > d.read.segment {
+			d.closeFile()
+			d.read = position{segment: s.number}
+		}
+		if d.file == nil {
+			f, err := os.Open(s.path)
+			if err != nil {
+				return err
+			}
+			d.file = f
+			d.rd.open(f, d.read.offset, s.size)
+		}
+		d.rd.end = s.size
+		for len(d.entries) < batchRecords {
+			rec, err := d.rd.next()
+			if errors.Is(err, io.EOF) {
+				d.read.offset = s.size
+				break
+			}
+			if err != nil {
+				return err
+			}
+			d.add(rec, s.number)
+			d.read.offset = d.rd.off
+		}
+		if d.read.offset < s.size {
+			return nil // the batch is full
+		}
+		if lost := d.rd.damaged + d.rd.torn; lost > s.damaged {
+			d.l.journal.addDamage(s.number, lost-s.damaged)
+		}
+	}
+	return nil
+}
+
+// rewind forgets the batch and reads it again next time.
+func (d *drainer) rewind() {
+	d.entries = d.entries[:0]
+	d.read = d.pos
+	d.closeFile()
+}
+
+func (d *drainer) closeFile() {
+	if d.file != nil {
+		_ = d.file.Close() // it was only read
+		d.file = nil
+	}
+}
+
+// close ends the drainer.
+func (d *drainer) close() {
+	<-d.turn
+	d.closeFile()
+	d.turn <- struct{}{}
+}
+
+// add decodes a record into the batch.
+func (d *drainer) add(rec frame, segment uint64) {
+	e := entry{segment: segment, offset: d.rd.off - int64(rec.size), size: rec.size}
+	var err error
+	switch rec.kind {
+	case kindSettled:
+		e.usage, e.request, e.key, e.lastUse, err = settledEntry(rec.payload)
+	case kindDecision:
+		e.request, err = decodeRefusal(rec.payload)
+		if err == nil && e.request.Rule == RuleServed {
+			e.key, e.lastUse = e.request.Key, e.request.At
+		}
+	case kindOwn, kindDisown:
+		var o gatehouse.Object
+		o, err = decodeObject(rec.payload)
+		e.object, e.gone = &o, rec.kind == kindDisown
+	default:
+		return // held records and checkpoints are for recovery
+	}
+	if err != nil {
+		d.reject(&e, err)
+		return
+	}
+	d.entries = append(d.entries, e)
+}
+
+func settledEntry(payload []byte) (*gatehouse.Usage, *gatehouse.Request, string, gatehouse.Millis, error) {
+	u, r, err := decodeSettled(payload)
+	switch {
+	case err != nil:
+		return nil, nil, "", 0, err
+	case u != nil:
+		return u, r, u.Key, u.At, nil
+	case r != nil:
+		return nil, r, r.Key, r.At, nil
+	}
+	return nil, nil, "", 0, nil
+}
+
+// batchOf makes one batch of entries.
+func batchOf(entries []entry) storeBatch {
+	var b storeBatch
+	for i := range entries {
+		e := &entries[i]
+		if e.usage != nil {
+			b.Usage = append(b.Usage, *e.usage)
+		}
+		if e.request != nil {
+			b.Requests = append(b.Requests, *e.request)
+		}
+		if e.key != "" {
+			if b.LastUsed == nil {
+				b.LastUsed = map[string]gatehouse.Millis{}
+			}
+			b.LastUsed[e.key] = max(b.LastUsed[e.key], e.lastUse)
+		}
+		if e.object != nil && e.gone {
+			b.Deleted = append(b.Deleted, storeObjectRef{ID: e.object.ID, Project: e.object.Project, At: e.object.DeletedAt})
+		} else if e.object != nil {
+			b.Objects = append(b.Objects, *e.object)
+		}
+	}
+	return b
+}
+
+// store records the batch and empties it.
+func (d *drainer) store(ctx context.Context) error {
+	err := d.l.record(ctx, batchOf(d.entries))
+	if err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		d.errors.Add(1)
+		d.failed++
+		if d.failed < isolateAfter || !d.isolate(ctx) {
+			return err
+		}
+	}
+	d.failed = 0
+	clear(d.entries)
+	d.entries = d.entries[:0]
+	return nil
+}
+
+// isolate records a batch that failed in halves of halves, and sets aside the single records that fail while others succeed: one
+// record that the database will never take must not stop every one behind it. It reports whether the batch is dealt with.
+func (d *drainer) isolate(ctx context.Context) bool {
+	tries, successes := 0, 0
+	var bad []*entry
+	var badErr error
+	var try func(entries []entry) bool
+	try = func(entries []entry) bool {
+		if ctx.Err() != nil || tries >= isolateTries && successes == 0 {
+			return false
+		}
+		tries++
+		err := d.l.record(ctx, batchOf(entries))
+		if err == nil {
+			successes++
+			return true
+		}
+		if len(entries) == 1 {
+			bad, badErr = append(bad, &entries[0]), err
+			return true
+		}
+		half := len(entries) / 2
+		return try(entries[:half]) && try(entries[half:])
+	}
+	if !try(d.entries) || successes == 0 {
+		return false
+	}
+	// The database may have come or gone while the halves were tried. A record is set aside only when it fails again between two
+	// successes of all the others.
+	good := slices.DeleteFunc(slices.Clone(d.entries), func(e entry) bool {
+		return slices.ContainsFunc(bad, func(b *entry) bool { return b.segment == e.segment && b.offset == e.offset })
+	})
+	if len(bad) == 0 {
+		return true
+	}
+	if d.l.record(ctx, batchOf(good)) != nil {
+		return false
+	}
+	bad = slices.DeleteFunc(bad, func(e *entry) bool {
+		err := d.l.record(ctx, batchOf([]entry{*e}))
+		if err != nil {
+			badErr = err
+		}
+		return err == nil
+	})
+	if d.l.record(ctx, batchOf(good)) != nil {
+		return false
+	}
+	for _, e := range bad {
+		d.reject(e, badErr)
+	}
+	return true
+}
+
+// rejectedName is the file in the journal's directory that keeps, as they were journaled, records that cannot be recorded.
+const rejectedName = "rejected"
+
+// reject sets a record aside.
+func (d *drainer) reject(e *entry, cause error) {
+	d.rejected.Add(1)
+	id := ""
+	if e.request != nil {
+		id = e.request.ID
+	} else if e.usage != nil {
+		id = e.usage.ID
+	}
+	err := d.l.journal.setAside(e.segment, e.offset, e.size)
+	d.l.cfg.Logger.Error("record of the journal cannot be recorded in the database and is set aside", "request_id", id, "file", filepath.Join(d.l.journal.dir, rejectedName), "cause", cause, "error", err)
+}

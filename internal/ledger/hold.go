@@ -1,0 +1,315 @@
+package ledger
+
+import (
+	"bytes"
+	"errors"
+
+	"gatehouse"
+)
+
+// Charge is what a request may cost, before its first byte goes upstream. Its strings must not change until the hold is
+// settled.
+type Charge struct {
+	RequestID      string
+	UsageID        string // for work that outlives its request the upstream object's id; empty: RequestID
+	Organization   string
+	Project        string
+	Key            string
+	User           string // owner of the key, when a user
+	ServiceAccount string // owner of the key, when a service account
+	Product        string // "completions", "embeddings", ...: OpenAI's usage endpoint this counts in
+	Model          string // the deployment the caller asked for
+	// Dialect, Upstream, UpstreamModel and ServiceTier are the first route's, as far as they are known.
+	Dialect       gatehouse.Dialect
+	Upstream      string
+	UpstreamModel string // empty: Model is what the price is looked up by
+	ServiceTier   string
+	Batch         bool
+	At            gatehouse.Millis
+	Input         int64 // upper bound in tokens
+	Output        int64 // upper bound in tokens
+}
+
+// Settlement is what a request turned out to be.
+type Settlement struct {
+	// Request is the decision behind the request. What the charge and the settlement say already (id, time, organization, project,
+	// key, upstream model, units, cost, confidence) is taken from there. nil: there is no explain record.
+	Request *gatehouse.Request
+	// Released says that the upstream never consumed anything: no usage row, only the decision.
+	Released   bool
+	Units      gatehouse.Units
+	Confidence gatehouse.Confidence
+	// What follows replaces the charge's value when it is not empty.
+	UsageID       string
+	Product       string
+	Dialect       gatehouse.Dialect
+	Upstream      string
+	UpstreamModel string // what the upstream says it ran, and what the price is looked up by
+	ServiceTier   string
+	Batch         bool
+	// Cost and CostKnown are filled in by Settle.
+	Cost      gatehouse.NanoUSD
+	CostKnown bool
+}
+
+// Hold is one reservation. It is a value of the caller's: the zero Hold is ready for Reserve, and a settled one may be used for
+// the next request. It must not be copied or reused between Reserve and Settle.
+type Hold struct {
+	ledger *Ledger
+	charge Charge
+
+	// Guarded by the journal's mutex.
+	open       bool
+	segment    uint64 // where its newest held record is
+	prev, next *Hold  // the journal's list of open holds
+	settled    []byte // a settlement that could not be written yet; the hold then belongs to the journal
+}
+
+// Reserve journals that the request of c may cost up to its bounds and makes h its hold. It allocates nothing. An error is
+// [gatehouse.Unavailable]: the journal cannot be written and the request must not be served.
+func (l *Ledger) Reserve(c *Charge, h *Hold) error {
+	if c.RequestID == "" {
+		return errors.New("reserve: the charge has no request id")
+	}
+	buf := l.bufs.Get().(*[]byte)
+	b, start := beginFrame((*buf)[:0], kindHeld)
+	b = endFrame(appendCharge(b, c), start)
+	end, err := l.journal.hold(b, l, c, h)
+	*buf = b
+	l.bufs.Put(buf)
+	if err != nil {
+		return err
+	}
+	if l.cfg.Sync > 0 {
+		return nil
+	}
+	if err := l.journal.syncTo(end); err != nil {
+		// The record may be on disk or not. Nothing goes upstream, so if it is, it must not be recovered as a cost.
+		_ = h.Settle(&Settlement{Released: true}) // when this fails too the journal keeps it and tries again
+		return err
+	}
+	return nil
+}
+
+// Settle journals what the request cost, prices it (s.Cost), and ends the hold. Only the first call does; every other returns
+// nil, as does one on a zero Hold. An error is [gatehouse.Unavailable]: the settlement is not on disk yet, so the answer must
+// not be completed; the ledger keeps it and writes it as soon as it can, and should the process die before, recovery settles the
+// reserved amount. Either way the hold is over.
+func (h *Hold) Settle(s *Settlement) error {
+	l := h.ledger
+	if l == nil {
+		return nil
+	}
+	c := h.charge
+	c.settle(s)
+	if !s.Released {
+		tier := c.ServiceTier
+		if c.Batch {
+			tier = "batch"
+		}
+		s.Cost, s.CostKnown = l.cfg.Prices.Cost(c.Dialect, c.priced(), s.Units, tier)
+	}
+	buf := l.bufs.Get().(*[]byte)
+	b, start := beginFrame((*buf)[:0], kindSettled)
+	b = endFrame(appendSettled(b, &c, s), start)
+	end, err := l.journal.settle(b, h)
+	*buf = b
+	l.bufs.Put(buf)
+	if err != nil || l.cfg.Sync > 0 || end == 0 {
+		return err
+	}
+	return l.journal.syncTo(end)
+}
+
+// Open reports whether the hold is reserved and not settled.
+func (h *Hold) Open() bool {
+	if h.ledger == nil {
+		return false
+	}
+	j := &h.ledger.journal
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return h.open
+}
+
+// settle overlays what the settlement knows better.
+func (c *Charge) settle(s *Settlement) {
+	set := func(to *string, v string) {
+		if v != "" {
+			*to = v
+		}
+	}
+	set(&c.UsageID, s.UsageID)
+	set(&c.Product, s.Product)
+	set(&c.Upstream, s.Upstream)
+	set(&c.UpstreamModel, s.UpstreamModel)
+	set(&c.ServiceTier, s.ServiceTier)
+	if s.Dialect != "" {
+		c.Dialect = s.Dialect
+	}
+	c.Batch = c.Batch || s.Batch
+}
+
+// priced returns the name the price is looked up by.
+func (c *Charge) priced() string {
+	if c.UpstreamModel != "" {
+		return c.UpstreamModel
+	}
+	return c.Model
+}
+
+// Decide journals the decision behind a request that was never held: a refusal, or an operation that costs nothing. It never
+// fails a request. Refusals beyond 100 a second (1,000 at once) of callers without a good credential, and beyond 1,000 a second
+// (10,000 at once) of others, are counted and not kept, so that nobody can fill a disk by being refused.
+func (l *Ledger) Decide(r *gatehouse.Request) {
+	if r.Rule != RuleServed {
+		b := &l.known
+		if r.Key == "" {
+			b = &l.anonymous
+		}
+		if !b.take(l.cfg.Now()) {
+			return
+		}
+	}
+	buf := l.bufs.Get().(*[]byte)
+	b, start := beginFrame((*buf)[:0], kindDecision)
+	b = endFrame(appendRefusal(b, r), start)
+	if _, err := l.journal.write(b); err != nil {
+		l.anonymous.dropped.Add(1)
+	}
+	*buf = b
+	l.bufs.Put(buf)
+}
+
+// RuleServed is the rule of a request that was served; any other says why one was not.
+const RuleServed = "served"
+
+// RuleRecovered is the rule of a request whose node ended before it settled.
+const RuleRecovered = "recovered"
+
+// Own journals that an object belongs to a project. An error is [gatehouse.Unavailable]: the answer that names the object must
+// not be completed.
+func (l *Ledger) Own(o gatehouse.Object) error { return l.object(kindOwn, &o) }
+
+// Disown journals that a project's object is gone: o.ID and o.Project say which, o.DeletedAt when.
+func (l *Ledger) Disown(o gatehouse.Object) error { return l.object(kindDisown, &o) }
+
+func (l *Ledger) object(k kind, o *gatehouse.Object) error {
+	b, start := beginFrame(nil, k)
+	end, err := l.journal.write(endFrame(appendObject(b, o), start))
+	if err != nil || l.cfg.Sync > 0 {
+		return err
+	}
+	return l.journal.syncTo(end)
+}
+
+// hold appends b and links h as open.
+func (j *journal) hold(b []byte, l *Ledger, c *Charge, h *Hold) (int64, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if h.open {
+		return 0, errors.New("reserve: the hold is in use")
+	}
+	if err := j.append(b); err != nil {
+		return 0, unavailable(err)
+	}
+	h.ledger, h.charge, h.open, h.settled = l, *c, true, nil
+	j.link(h)
+	return j.written, nil
+}
+
+// settle appends b and unlinks h. It returns 0 when h was settled before.
+func (j *journal) settle(b []byte, h *Hold) (int64, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !h.open {
+		return 0, nil
+	}
+	h.open = false
+	err := j.append(b)
+	if err == nil {
+		j.unlink(h)
+		return j.written, nil
+	}
+	// The caller's Hold is about to be reused; one of the journal's own takes its place until the record can be written.
+	kept := &Hold{ledger: h.ledger, charge: h.charge.clone(), open: true, segment: h.segment, settled: bytes.Clone(b)}
+	j.replace(h, kept)
+	j.unwritten++
+	return 0, unavailable(err)
+}
+
+// retryUnwritten writes the settlements that could not be written before, and returns how many still wait.
+func (j *journal) retryUnwritten() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.unwritten == 0 || j.closed {
+		return 0
+	}
+	for h := j.first; h != nil; {
+		next := h.next
+		if h.settled != nil {
+			if err := j.append(h.settled); err != nil {
+				break
+			}
+			j.unlink(h)
+			j.unwritten--
+		}
+		h = next
+	}
+	return j.unwritten
+}
+
+// link puts h at the end of the list of open holds, which is in the order of their segments.
+func (j *journal) link(h *Hold) {
+	h.segment = j.segments[len(j.segments)-1].number
+	h.prev, h.next = j.last, nil
+	if j.last == nil {
+		j.first = h
+	} else {
+		j.last.next = h
+	}
+	j.last = h
+	j.holds++
+}
+
+func (j *journal) unlink(h *Hold) {
+	if h.prev == nil {
+		j.first = h.next
+	} else {
+		h.prev.next = h.next
+	}
+	if h.next == nil {
+		j.last = h.prev
+	} else {
+		h.next.prev = h.prev
+	}
+	h.prev, h.next = nil, nil
+	j.holds--
+}
+
+// replace puts by in h's place.
+func (j *journal) replace(h, by *Hold) {
+	by.prev, by.next = h.prev, h.next
+	if h.prev == nil {
+		j.first = by
+	} else {
+		h.prev.next = by
+	}
+	if h.next == nil {
+		j.last = by
+	} else {
+		h.next.prev = by
+	}
+	h.prev, h.next = nil, nil
+}
+
+// clone returns c with strings of its own.
+func (c *Charge) clone() Charge {
+	var b []byte
+	d, err := decodeCharge(appendCharge(b, c))
+	if err != nil {
+		// What appendCharge wrote decodes; TestRecords holds it to that.
+		return *c
+	}
+	return d
+}

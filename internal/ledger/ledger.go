@@ -1,0 +1,172 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"gatehouse"
+)
+
+// Config is what a Ledger needs.
+type Config struct {
+	// Dir is the node's data directory; the journal lives in its sub-directory "journal". It must survive a restart and belong to
+	// one process: a second one that opens it is refused.
+	Dir string
+	// DB is where records end up.
+	DB recorder
+	// Sync is how long a record may wait for its fsync, and so what a power failure may lose; a killed process loses nothing either
+	// way. 0 waits for the disk with every hold, settlement and object.
+	Sync time.Duration
+	// Prices is the price table; nil: the built-in one.
+	Prices *Prices
+	Now    func() time.Time // nil: time.Now
+	Logger *slog.Logger     // nil: no logs
+}
+
+// Ledger holds, settles and records what requests cost. Its methods may be called from any goroutine.
+type Ledger struct {
+	cfg     Config
+	journal journal
+	record  func(context.Context, storeBatch) error
+
+	bufs      sync.Pool // *[]byte: records being encoded
+	anonymous bucket    // refusals of callers nobody knows
+	known     bucket    // refusals of callers with a good credential
+
+	drainer drainer
+	// recovered is set while Open runs and never again.
+	recovered int64
+}
+
+// Open opens the journal in cfg.Dir and recovers what an earlier process left there: torn bytes at its end are cut, requests
+// that were held and never settled are settled at the reserved amount with [gatehouse.Recovered], and everything is recorded in
+// the database. A database that is not there now is not an error: Run records it later. Open fails when the directory cannot be
+// used, when another process has it, or when a newer Gatehouse wrote it.
+func Open(ctx context.Context, cfg Config) (*Ledger, error) {
+	return open(ctx, cfg, cfg.DB.Record, (*os.File).Write)
+}
+
+// open is Open with the two doors to the outside that tests hold shut: the database and write(2).
+func open(ctx context.Context, cfg Config, record func(context.Context, storeBatch) error, write func(*os.File, []byte) (int, error)) (*Ledger, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Prices == nil {
+		cfg.Prices = DefaultPrices()
+	}
+	l := &Ledger{
+		cfg:       cfg,
+		record:    record,
+		bufs:      sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }},
+		anonymous: bucket{perSecond: 100, burst: 1000},
+		known:     bucket{perSecond: 1000, burst: 10000},
+	}
+	l.drainer.init(l)
+	if err := l.journal.open(&l.cfg, write); err != nil {
+		return nil, err
+	}
+	if err := l.recover(); err != nil {
+		l.journal.close()
+		return nil, err
+	}
+	if err := l.Flush(ctx); err != nil {
+		cfg.Logger.Warn("journal is not yet recorded in the database", "pending_bytes", l.Stats().PendingBytes, "error", err)
+	}
+	return l, nil
+}
+
+// Run records the journal in the database and syncs it to disk until ctx ends. While the database is away it tries again with
+// growing pauses of at most 5 s, for as long as that takes. Run is called once.
+func (l *Ledger) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	if l.cfg.Sync > 0 {
+		wg.Go(func() { l.runSync(ctx) }) // the syncer: ends with ctx
+	}
+	l.runDrain(ctx)
+	wg.Wait()
+	return ctx.Err()
+}
+
+func (l *Ledger) runSync(ctx context.Context) {
+	tick := time.NewTicker(l.cfg.Sync)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			// A failure is counted and logged where it happens; the journal goes on in a new segment.
+			_ = l.journal.sync()
+		}
+	}
+}
+
+// Flush returns nil when everything journaled before it was called is in the database. It does not wait for a database that is
+// away: it returns that error.
+func (l *Ledger) Flush(ctx context.Context) error {
+	if n := l.journal.retryUnwritten(); n > 0 {
+		return unavailable(errors.New("settlements wait for a journal that can be written"))
+	}
+	return l.drainer.drain(ctx)
+}
+
+// Close records what can be recorded before ctx ends and closes the journal. What is left, open holds among it, is recovered by
+// the next Open. Every hold and settlement after it is refused. Call it after Run has returned.
+func (l *Ledger) Close(ctx context.Context) error {
+	err := l.Flush(ctx)
+	if err == nil {
+		err = l.Flush(ctx) // passes over the checkpoint that the first may have written
+	}
+	if serr := l.journal.sync(); err == nil {
+		err = serr
+	}
+	l.journal.finish(l.drainer.at())
+	l.drainer.close()
+	return err
+}
+
+// Prices returns the price table in use.
+func (l *Ledger) Prices() *Prices { return l.cfg.Prices }
+
+// Stats is the ledger's state for metrics.
+type Stats struct {
+	Holds            int   // requests held and not settled
+	Segments         int   // files of the journal
+	PendingBytes     int64 // journaled and not yet in the database
+	LagMillis        int64 // age of the oldest of those, at most
+	Unwritten        int   // settlements that wait for a journal that can be written
+	WriteErrors      int64 // failed writes and syncs of the journal
+	RecordErrors     int64 // failed attempts to write a batch to the database
+	Rejected         int64 // records the database refused for good, set aside in the journal's directory
+	Recovered        int64 // requests settled by recovery when the ledger was opened
+	DamagedBytes     int64 // bytes of the journal that could not be read
+	DroppedDecisions int64 // explain records of refusals that were counted instead of kept
+}
+
+// Stats returns the ledger's state now.
+func (l *Ledger) Stats() Stats {
+	s := l.journal.stats(l.drainer.at(), gatehouse.MillisOf(l.cfg.Now()))
+	s.RecordErrors = l.drainer.errors.Load()
+	s.Rejected = l.drainer.rejected.Load()
+	s.Recovered = l.recovered
+	s.DroppedDecisions = l.anonymous.dropped.Load() + l.known.dropped.Load()
+	return s
+}
+
+// unavailable is what callers see when the journal cannot be written.
+func unavailable(err error) error {
+	return &gatehouse.Error{
+		Kind:             gatehouse.Unavailable,
+		Code:             "accounting_unavailable",
+		Message:          "This request cannot be accounted for now, so it is not served: the gateway's journal cannot be written. Try again shortly; an operator should check the disk of this node.",
+		RetryAfterMillis: 1000,
+		Err:              err,
+	}
+}

@@ -1,0 +1,424 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	"gatehouse"
+)
+
+// maxText bounds one string of a record. Identifiers are far shorter; what a client or an upstream wrote at length (a user
+// agent, an error's text) is cut at a character.
+const maxText = 4096
+
+// The payloads below are the fields in the order of the code: strings as a uvarint length and their bytes, integers as
+// zig-zag varints, flags as one byte of bits.
+
+const (
+	flagReleased  = 1 << 0 // nothing was consumed: no usage row
+	flagDecision  = 1 << 1 // the rest of the request follows
+	flagBatch     = 1 << 2
+	flagCostKnown = 1 << 3
+	flagStream    = 1 << 4
+	flagLeft      = 1 << 5
+	flagUnits     = 1 << 6
+)
+
+func appendText(b []byte, s string) []byte {
+	if len(s) > maxText {
+		cut := maxText
+		for cut > maxText-utf8.UTFMax && !utf8.RuneStart(s[cut]) {
+			cut--
+		}
+		s = s[:cut]
+	}
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+func appendUnits(b []byte, u *gatehouse.Units) []byte {
+	for _, n := range unitFields(u) {
+		b = binary.AppendVarint(b, *n)
+	}
+	return b
+}
+
+// unitFields lists the fields of u in the order they have on disk; new ones go last, with a new payload version.
+func unitFields(u *gatehouse.Units) [16]*int64 {
+	return [16]*int64{
+		&u.Input, &u.Cached, &u.CacheWrite, &u.InputText, &u.InputAudio, &u.InputImage, &u.CachedAudio, &u.CachedImage,
+		&u.Output, &u.Reasoning, &u.OutputText, &u.OutputAudio, &u.OutputImage, &u.Images, &u.Characters, &u.Milliseconds,
+	}
+}
+
+// appendCharge is the payload of a held record, and the beginning of a settled one.
+func appendCharge(b []byte, c *Charge) []byte {
+	var flags byte
+	if c.Batch {
+		flags |= flagBatch
+	}
+	b = append(b, flags)
+	b = appendText(b, c.RequestID)
+	b = appendText(b, c.UsageID)
+	b = appendText(b, c.Organization)
+	b = appendText(b, c.Project)
+	b = appendText(b, c.Key)
+	b = appendText(b, c.User)
+	b = appendText(b, c.ServiceAccount)
+	b = appendText(b, c.Product)
+	b = appendText(b, c.Model)
+	b = appendText(b, string(c.Dialect))
+	b = appendText(b, c.Upstream)
+	b = appendText(b, c.UpstreamModel)
+	b = appendText(b, c.ServiceTier)
+	b = binary.AppendVarint(b, int64(c.At))
+	b = binary.AppendVarint(b, c.Input)
+	return binary.AppendVarint(b, c.Output)
+}
+
+// appendSettled is the payload of a settled record: the charge as it turned out, what was consumed, and the decision.
+func appendSettled(b []byte, c *Charge, s *Settlement) []byte {
+	var flags byte
+	if s.Released {
+		flags |= flagReleased
+	}
+	if s.Request != nil {
+		flags |= flagDecision
+	}
+	if s.CostKnown {
+		flags |= flagCostKnown
+	}
+	b = append(b, flags)
+	b = appendCharge(b, c)
+	b = appendUnits(b, &s.Units)
+	b = binary.AppendVarint(b, int64(s.Cost))
+	b = appendText(b, string(s.Confidence))
+	if s.Request != nil {
+		b = appendDecision(b, s.Request)
+	}
+	return b
+}
+
+// appendDecision appends what a request's explain record says beyond its charge.
+func appendDecision(b []byte, r *gatehouse.Request) []byte {
+	var flags byte
+	if r.Stream {
+		flags |= flagStream
+	}
+	if r.ClientLeft {
+		flags |= flagLeft
+	}
+	b = append(b, flags)
+	b = appendText(b, r.ClientRequestID)
+	b = appendText(b, r.Owner)
+	b = appendText(b, r.IP)
+	b = appendText(b, r.UserAgent)
+	b = appendText(b, r.Dialect)
+	b = appendText(b, r.Method)
+	b = appendText(b, r.Route)
+	b = appendText(b, r.Model)
+	b = appendText(b, r.Deployment)
+	b = appendText(b, r.Rule)
+	b = appendText(b, r.Detail)
+	for _, n := range decisionNumbers(r) {
+		b = binary.AppendVarint(b, *n)
+	}
+	b = binary.AppendVarint(b, int64(r.Status))
+	attempts := r.Attempts[:min(len(r.Attempts), maxAttempts)]
+	b = binary.AppendUvarint(b, uint64(len(attempts)))
+	for i := range attempts {
+		a := &attempts[i]
+		b = appendText(b, a.Upstream)
+		b = appendText(b, a.Model)
+		b = appendText(b, a.Error)
+		b = appendText(b, a.RequestID)
+		b = binary.AppendVarint(b, int64(a.Status))
+		b = binary.AppendVarint(b, a.Millis)
+	}
+	return b
+}
+
+// maxAttempts bounds the attempts one record keeps, so that a record stays below maxPayload whatever it says.
+const maxAttempts = 32
+
+func decisionNumbers(r *gatehouse.Request) [4]*int64 {
+	return [4]*int64{&r.BytesIn, &r.BytesOut, &r.Millis, &r.FirstByteMillis}
+}
+
+// appendRefusal is the payload of a decision record: a whole gatehouse.Request.
+func appendRefusal(b []byte, r *gatehouse.Request) []byte {
+	var flags byte
+	if r.CostKnown {
+		flags |= flagCostKnown
+	}
+	if r.Units != nil {
+		flags |= flagUnits
+	}
+	b = append(b, flags)
+	b = appendText(b, r.ID)
+	b = binary.AppendVarint(b, int64(r.At))
+	b = appendText(b, r.Organization)
+	b = appendText(b, r.Project)
+	b = appendText(b, r.Key)
+	b = appendText(b, r.UpstreamModel)
+	b = appendText(b, string(r.Confidence))
+	b = binary.AppendVarint(b, int64(r.Cost))
+	if r.Units != nil {
+		b = appendUnits(b, r.Units)
+	}
+	return appendDecision(b, r)
+}
+
+// appendObject is the payload of own and disown records.
+func appendObject(b []byte, o *gatehouse.Object) []byte {
+	b = appendText(b, o.ID)
+	b = appendText(b, o.Project)
+	b = appendText(b, o.Upstream)
+	b = appendText(b, o.Kind)
+	b = binary.AppendVarint(b, int64(o.CreatedAt))
+	return binary.AppendVarint(b, int64(o.DeletedAt))
+}
+
+// errPayload is a payload whose checksum holds and whose fields do not.
+var errPayload = errors.New("record does not decode")
+
+// fields reads a payload from its front. The first field that is not there makes bad true and every later one zero.
+type fields struct {
+	b   []byte
+	bad bool
+}
+
+func (f *fields) flags() byte {
+	if len(f.b) == 0 {
+		f.bad = true
+		return 0
+	}
+	v := f.b[0]
+	f.b = f.b[1:]
+	return v
+}
+
+func (f *fields) number() int64 {
+	v, n := binary.Varint(f.b)
+	if n <= 0 {
+		f.bad, f.b = true, nil
+		return 0
+	}
+	f.b = f.b[n:]
+	return v
+}
+
+func (f *fields) count() uint64 {
+	v, n := binary.Uvarint(f.b)
+	if n <= 0 {
+		f.bad, f.b = true, nil
+		return 0
+	}
+	f.b = f.b[n:]
+	return v
+}
+
+func (f *fields) bytes() []byte {
+	n := f.count()
+	if n > maxText || n > uint64(len(f.b)) {
+		f.bad, f.b = true, nil
+		return nil
+	}
+	v := f.b[:n]
+	f.b = f.b[n:]
+	return v
+}
+
+// text returns the next string. PostgreSQL stores neither NUL nor text that is not UTF-8; a client may have sent both, and one
+// such record must not stop all that follow it.
+func (f *fields) text() string {
+	s := string(f.bytes())
+	if strings.IndexByte(s, 0) >= 0 {
+		s = strings.ReplaceAll(s, "\x00", "\uFFFD")
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+func (f *fields) units(u *gatehouse.Units) {
+	for _, n := range unitFields(u) {
+		*n = f.number()
+	}
+}
+
+// done returns errPayload unless the payload was read exactly.
+func (f *fields) done() error {
+	if f.bad || len(f.b) > 0 {
+		return errPayload
+	}
+	return nil
+}
+
+func (f *fields) charge(c *Charge) {
+	c.Batch = f.flags()&flagBatch != 0
+	c.RequestID = f.text()
+	c.UsageID = f.text()
+	c.Organization = f.text()
+	c.Project = f.text()
+	c.Key = f.text()
+	c.User = f.text()
+	c.ServiceAccount = f.text()
+	c.Product = f.text()
+	c.Model = f.text()
+	c.Dialect = gatehouse.Dialect(f.text())
+	c.Upstream = f.text()
+	c.UpstreamModel = f.text()
+	c.ServiceTier = f.text()
+	c.At = gatehouse.Millis(f.number())
+	c.Input = f.number()
+	c.Output = f.number()
+}
+
+func (f *fields) decision(r *gatehouse.Request) {
+	flags := f.flags()
+	r.Stream = flags&flagStream != 0
+	r.ClientLeft = flags&flagLeft != 0
+	r.ClientRequestID = f.text()
+	r.Owner = f.text()
+	r.IP = f.text()
+	r.UserAgent = f.text()
+	r.Dialect = f.text()
+	r.Method = f.text()
+	r.Route = f.text()
+	r.Model = f.text()
+	r.Deployment = f.text()
+	r.Rule = f.text()
+	r.Detail = f.text()
+	for _, n := range decisionNumbers(r) {
+		*n = f.number()
+	}
+	r.Status = int(f.number())
+	n := f.count()
+	if n > maxAttempts {
+		f.bad = true
+		return
+	}
+	if n == 0 {
+		return
+	}
+	r.Attempts = make([]gatehouse.Attempt, n)
+	for i := range r.Attempts {
+		a := &r.Attempts[i]
+		a.Upstream = f.text()
+		a.Model = f.text()
+		a.Error = f.text()
+		a.RequestID = f.text()
+		a.Status = int(f.number())
+		a.Millis = f.number()
+	}
+}
+
+func decodeCharge(payload []byte) (Charge, error) {
+	f := fields{b: payload}
+	var c Charge
+	f.charge(&c)
+	return c, f.done()
+}
+
+// decodeSettled returns the usage row (nil when the request was released) and the decision (nil when none was given).
+func decodeSettled(payload []byte) (*gatehouse.Usage, *gatehouse.Request, error) {
+	f := fields{b: payload}
+	flags := f.flags()
+	var c Charge
+	f.charge(&c)
+	var s Settlement
+	f.units(&s.Units)
+	s.Cost = gatehouse.NanoUSD(f.number())
+	s.Confidence = gatehouse.Confidence(f.text())
+	s.CostKnown = flags&flagCostKnown != 0
+	var r *gatehouse.Request
+	if flags&flagDecision != 0 {
+		r = &gatehouse.Request{ID: c.RequestID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, UpstreamModel: c.UpstreamModel}
+		f.decision(r)
+	}
+	if err := f.done(); err != nil {
+		return nil, nil, err
+	}
+	if flags&flagReleased != 0 {
+		return nil, r, nil
+	}
+	u := &gatehouse.Usage{
+		ID: c.UsageID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, User: c.User,
+		ServiceAccount: c.ServiceAccount, Product: c.Product, Model: c.Model, UpstreamModel: c.UpstreamModel, Upstream: c.Upstream,
+		ServiceTier: c.ServiceTier, Batch: c.Batch, Units: s.Units, Cost: s.Cost, CostKnown: s.CostKnown, Confidence: s.Confidence,
+	}
+	if u.ID == "" {
+		u.ID = c.RequestID
+	}
+	if r != nil {
+		r.Units, r.Cost, r.CostKnown, r.Confidence = &u.Units, u.Cost, u.CostKnown, u.Confidence
+	}
+	return u, r, nil
+}
+
+// settledID returns the request id of a settled payload without decoding the rest. It aliases the payload.
+func settledID(payload []byte) ([]byte, error) {
+	if len(payload) == 0 {
+		return nil, errPayload
+	}
+	return heldID(payload[1:])
+}
+
+// heldID returns the request id of a held payload. It aliases the payload.
+func heldID(payload []byte) ([]byte, error) {
+	f := fields{b: payload}
+	f.flags()
+	id := f.bytes()
+	if f.bad {
+		return nil, errPayload
+	}
+	return id, nil
+}
+
+func decodeRefusal(payload []byte) (*gatehouse.Request, error) {
+	f := fields{b: payload}
+	flags := f.flags()
+	r := &gatehouse.Request{CostKnown: flags&flagCostKnown != 0}
+	r.ID = f.text()
+	r.At = gatehouse.Millis(f.number())
+	r.Organization = f.text()
+	r.Project = f.text()
+	r.Key = f.text()
+	r.UpstreamModel = f.text()
+	r.Confidence = gatehouse.Confidence(f.text())
+	r.Cost = gatehouse.NanoUSD(f.number())
+	if flags&flagUnits != 0 {
+		r.Units = &gatehouse.Units{}
+		f.units(r.Units)
+	}
+	f.decision(r)
+	return r, f.done()
+}
+
+func decodeObject(payload []byte) (gatehouse.Object, error) {
+	f := fields{b: payload}
+	o := gatehouse.Object{ID: f.text(), Project: f.text(), Upstream: f.text(), Kind: f.text()}
+	o.CreatedAt = gatehouse.Millis(f.number())
+	o.DeletedAt = gatehouse.Millis(f.number())
+	return o, f.done()
+}
+
+// position is a place in the journal.
+type position struct {
+	segment uint64
+	offset  int64
+}
+
+func (p position) before(q position) bool {
+	return p.segment < q.segment || p.segment == q.segment && p.offset < q.offset
+}
+
+func appendCheckpoint(b []byte, p position) []byte {
+	return binary.AppendVarint(binary.AppendUvarint(b, p.segment), p.offset)
+}
+
+func decodeCheckpoint(payload []byte) (position, error) {
+	f := fields{b: payload}
+	p := position{segment: f.count(), offset: f.number()}
+	return p, f.done()
+}
