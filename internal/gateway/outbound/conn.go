@@ -1,0 +1,263 @@
+package outbound
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+const (
+	// bufferSize holds the head and body of most answers, so that one read brings both. Bodies of any length pass through it or by it.
+	bufferSize = 4 << 10
+	// maxHead bounds an answer's head, and all informational heads before it each.
+	maxHead = 64 << 10
+)
+
+// conn is a connection with its read buffer. One exchange owns it at a time; abort alone may be called from elsewhere.
+type conn struct {
+	endpoint *Endpoint
+	raw      *net.TCPConn
+	nc       net.Conn // raw, or TLS over wire over raw
+	wire     *wire    // nil without TLS
+	sys      syscall.RawConn
+
+	buf  []byte // buf[r:w] was read and not used yet
+	r, w int
+
+	readBy, writeBy time.Time // deadlines in force; zero: none
+	born, idleSince time.Time
+	reused          bool
+
+	// Made once, so that an exchange does not allocate them.
+	abort func()
+	peek  func(fd uintptr)
+	still bool // what peek found
+	stop  func() bool
+	vec   net.Buffers
+}
+
+func newConn(e *Endpoint, raw *net.TCPConn) (*conn, error) {
+	sys, err := raw.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{endpoint: e, raw: raw, nc: raw, sys: sys, buf: make([]byte, bufferSize), born: time.Now()}
+	c.abort = func() { _ = raw.Close() } // whoever reads or writes it sees that; there is nobody else to tell
+	c.peek = func(fd uintptr) { c.still = nothingToRead(fd) }
+	return c, nil
+}
+
+func (c *conn) handshake(ctx context.Context, cfg *tls.Config) error {
+	c.wire = &wire{TCPConn: c.raw}
+	session := tls.Client(c.wire, cfg)
+	if err := session.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	c.nc = session
+	return nil
+}
+
+// wire is the connection under a TLS session.
+type wire struct {
+	*net.TCPConn
+	dry bool // reads find nothing, without asking the kernel
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	if w.dry {
+		return 0, os.ErrDeadlineExceeded // which a TLS session survives
+	}
+	return w.TCPConn.Read(p)
+}
+
+// clean reports whether nothing of the peer's is left over in our buffers: bytes after an answer would be taken for the head of
+// the next one, which is another caller's. What may still lie in the kernel is quiet's to see, before the next exchange.
+func (c *conn) clean() bool {
+	if c.r != c.w {
+		return false
+	}
+	if c.wire == nil {
+		return true
+	}
+	c.wire.dry = true
+	n, err := c.nc.Read(c.buf[:1])
+	c.wire.dry = false
+	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// quiet reports whether an idle connection has nothing to read. The end of the connection counts as something, and so does an
+// answer nobody asked for.
+func (c *conn) quiet() bool {
+	c.still = false
+	return c.sys.Control(c.peek) == nil && c.still
+}
+
+// watch makes the end of ctx close the connection; release undoes it.
+func (c *conn) watch(ctx context.Context) {
+	if ctx.Done() != nil {
+		c.stop = context.AfterFunc(ctx, c.abort)
+	}
+}
+
+// unwatch reports whether the connection was left alone: false means that it is being closed.
+func (c *conn) unwatch() bool {
+	stop := c.stop
+	c.stop = nil
+	return stop == nil || stop()
+}
+
+// release ends the exchange: a connection that may serve another one goes back to the pool.
+func (c *conn) release(reusable bool) {
+	if !c.unwatch() || !reusable || !c.clean() {
+		c.abort()
+		return
+	}
+	if len(c.buf) > bufferSize {
+		c.buf = make([]byte, bufferSize)
+	}
+	c.r, c.w = 0, 0
+	c.endpoint.put(c)
+}
+
+// hangUp closes an idle connection, with TLS's own goodbye where there is TLS.
+func (c *conn) hangUp() {
+	_ = c.nc.Close() // nothing is under way on it
+}
+
+// readLimit makes reads fail after between d and 5/4 d of silence; 0 means never. A deadline in that range is left alone, so
+// that a stream of chunks sets one a few times per d and not for each.
+func (c *conn) readLimit(d time.Duration) error {
+	if d <= 0 {
+		if c.readBy.IsZero() {
+			return nil
+		}
+		c.readBy = time.Time{}
+		return c.raw.SetReadDeadline(c.readBy)
+	}
+	now := time.Now()
+	if left := c.readBy.Sub(now); left >= d && left <= d+d/4 {
+		return nil
+	}
+	c.readBy = now.Add(d + d/4)
+	return c.raw.SetReadDeadline(c.readBy)
+}
+
+// writeLimit is readLimit for writes.
+func (c *conn) writeLimit(d time.Duration) error {
+	if d <= 0 {
+		if c.writeBy.IsZero() {
+			return nil
+		}
+		c.writeBy = time.Time{}
+		return c.raw.SetWriteDeadline(c.writeBy)
+	}
+	now := time.Now()
+	if left := c.writeBy.Sub(now); left >= d && left <= d+d/4 {
+		return nil
+	}
+	c.writeBy = now.Add(d + d/4)
+	return c.raw.SetWriteDeadline(c.writeBy)
+}
+
+var (
+	errBareLF    = errors.New("malformed answer: a line does not end in CRLF")
+	errLongLine  = errors.New("malformed answer: a line is too long")
+	errLongHead  = fmt.Errorf("malformed answer: its head is longer than %d bytes", maxHead)
+	errNoMessage = errors.New("malformed answer: it begins with an empty line")
+)
+
+// read reads from the connection into p. At least one byte or an error.
+func (c *conn) read(p []byte) (int, error) {
+	n, err := c.nc.Read(p)
+	if n > 0 {
+		return n, nil // the error comes again with the next read
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return 0, err
+}
+
+// fill reads more into the buffer, moving what is there to its beginning when there is no room behind it.
+func (c *conn) fill() error {
+	switch {
+	case c.r == c.w:
+		c.r, c.w = 0, 0
+	case c.w == len(c.buf):
+		if c.r == 0 {
+			return errLongLine
+		}
+		c.w = copy(c.buf, c.buf[c.r:c.w])
+		c.r = 0
+	}
+	n, err := c.read(c.buf[c.w:])
+	c.w += n
+	return err
+}
+
+// line returns the next line without its CRLF if all of it is in the buffer; ok is false when it is not. The line is valid until
+// the next fill.
+func (c *conn) line() (line []byte, ok bool, err error) {
+	i := bytes.IndexByte(c.buf[c.r:c.w], '\n')
+	if i < 0 {
+		return nil, false, nil
+	}
+	if i == 0 || c.buf[c.r+i-1] != '\r' {
+		return nil, false, errBareLF
+	}
+	line = c.buf[c.r : c.r+i-1]
+	c.r += i + 1
+	return line, true, nil
+}
+
+// head reads the next head and returns its lines, each with its CRLF, without the empty line that ends them. It is valid until
+// the next read. The buffer grows for a head that needs it, up to maxHead.
+func (c *conn) head() ([]byte, error) {
+	c.w = copy(c.buf, c.buf[c.r:c.w])
+	c.r = 0
+	begin, seen := 0, 0 // of the line under way; what was searched
+	for {
+		for {
+			i := bytes.IndexByte(c.buf[seen:c.w], '\n')
+			if i < 0 {
+				seen = c.w
+				break
+			}
+			lf := seen + i
+			if lf == begin || c.buf[lf-1] != '\r' {
+				return nil, errBareLF
+			}
+			if lf-1 == begin {
+				if begin == 0 {
+					return nil, errNoMessage
+				}
+				c.r = lf + 1
+				return c.buf[:begin], nil
+			}
+			begin, seen = lf+1, lf+1
+		}
+		if c.w >= maxHead {
+			return nil, errLongHead
+		}
+		if c.w == len(c.buf) {
+			grown := make([]byte, min(2*len(c.buf), maxHead))
+			copy(grown, c.buf[:c.w])
+			c.buf = grown
+		}
+		n, err := c.read(c.buf[c.w:])
+		if err != nil {
+			if err == io.EOF && c.w > 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+		c.w += n
+	}
+}
