@@ -1,0 +1,529 @@
+package usage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+
+	"github.com/tidwall/gjson"
+)
+
+// maxValue is the size in bytes up to which a captured value is kept; a longer one counts as absent.
+const maxValue = 8 << 10
+
+// Slot names a small value that an answer may hold. Each is looked for at the top level of the JSON and inside a top-level
+// member "response", which is where the events of a Responses stream carry theirs; the last occurrence stands.
+type Slot uint8
+
+// The slots, by the name of their member.
+const (
+	Usage        Slot = iota // usage
+	ID                       // id
+	Object                   // object
+	Model                    // model
+	ServiceTier              // service_tier
+	Status                   // status
+	Error                    // error
+	Type                     // type
+	Duration                 // duration: seconds of audio in a verbose transcription or translation
+	Conversation             // conversation: an id or {"id"}
+	Thread                   // thread_id
+	OutputFile               // output_file_id of a batch
+	ErrorFile                // error_file_id of a batch
+	slots
+)
+
+var slotNames = [slots]string{"usage", "id", "object", "model", "service_tier", "status", "error", "type", "duration", "conversation",
+	"thread_id", "output_file_id", "error_file_id"}
+
+// Count names members that Capture counts.
+type Count uint8
+
+// The counts.
+const (
+	ChoiceLists   Count = iota // a member "choices", empty or not
+	Choices                    // elements of choices
+	Deltas                     // elements of choices that have a member "delta"
+	Data                       // elements of data
+	PromptFilters              // Azure's prompt_filter_results, once prompt_annotations
+	counts
+)
+
+var countPaths = [counts][]string{
+	ChoiceLists:   {"choices"},
+	Choices:       {"choices[]"},
+	Deltas:        {"choices[].delta"},
+	Data:          {"data[]"},
+	PromptFilters: {"prompt_filter_results", "prompt_annotations"},
+}
+
+// textPaths are the strings that hold what a model wrote, in answers and in the events of streams. No text is at two of them.
+var textPaths = []string{
+	"choices[].text",
+	"choices[].message.content", "choices[].message.refusal", "choices[].message.reasoning_content", "choices[].message.reasoning",
+	"choices[].message.tool_calls[].function.arguments", "choices[].message.function_call.arguments",
+	"choices[].delta.content", "choices[].delta.refusal", "choices[].delta.reasoning_content", "choices[].delta.reasoning",
+	"choices[].delta.tool_calls[].function.arguments", "choices[].delta.function_call.arguments",
+	"output[].content[].text", "output[].content[].refusal", "output[].summary[].text", "output[].arguments", "output[].input",
+	"delta", "delta.content[].text.value", // events of Responses and transcriptions; of Assistants
+	"text", // a transcription
+}
+
+// madePaths are ids that an answer gives to things inside it, by which later requests may refer to them.
+var madePaths = []string{
+	"choices[].message.audio.id", "choices[].delta.audio.id",
+	"output[].id", "output[].container_id", "item.id", "item.container_id", "response.output[].id", "response.output[].container_id",
+}
+
+// Capture reads JSON that arrives in pieces of any size, keeps the small values of its slots and forgets the rest: it never
+// buffers an answer. It does not validate; from bytes that are not JSON it captures nothing of use and does no harm. The zero
+// value is ready; Reset makes it ready for the next answer without allocating.
+type Capture struct {
+	// TextBytes is the size of the text that the model wrote, as it stands in the JSON, escapes included.
+	TextBytes int64
+
+	counts [counts]int
+	found  [slots]piece
+	buf    []byte // the captured values, one after another
+	made   []piece
+
+	state  captureState
+	odd    bool // inside a string: the next byte is escaped
+	value  bool // inside an object: the colon has passed, a value comes next
+	done   bool // the top-level value has ended
+	text   bool // the string being read is counted in TextBytes
+	keyLen int
+	depth  int
+	skip   int            // open containers inside a value that is not followed
+	next   *node          // what the value that comes next is, in an object
+	stack  [maxDepth]open // the containers being followed
+
+	slot  Slot // where the value being read is kept, when keep is set
+	keep  keeping
+	start int // its beginning in buf
+	key   [maxKey]byte
+}
+
+const (
+	maxDepth = 10
+	maxKey   = 32
+	maxMade  = 256 // ids of one answer that are kept
+	maxID    = 256 // bytes of one
+)
+
+type captureState uint8
+
+const (
+	between captureState = iota // outside every token, in a container that is followed
+	inKey
+	inString
+	inScalar
+	inSkipped       // inside a container that is not followed
+	inSkippedString // inside a string inside it
+)
+
+type keeping uint8
+
+const (
+	keepNothing keeping = iota
+	keepSlot
+	keepMade
+)
+
+type piece struct{ start, end int }
+
+type open struct {
+	node  *node
+	array bool
+}
+
+// node is a place in the JSON that is looked at, or leads to one.
+type node struct {
+	keys   [32][]child // by the first letter
+	object bool        // there are keys
+	elem   *node
+	slot   Slot
+	keep   keeping
+	count  Count
+	counts bool
+	text   bool
+}
+
+type child struct {
+	name string
+	node *node
+}
+
+var root = places()
+
+// places builds the tree of all paths.
+func places() *node {
+	top := &node{}
+	for slot, name := range slotNames {
+		for _, path := range []string{name, "response." + name} {
+			n := top.at(path)
+			n.slot, n.keep = Slot(slot), keepSlot
+		}
+	}
+	for c, paths := range countPaths {
+		for _, path := range paths {
+			n := top.at(path)
+			n.count, n.counts = Count(c), true
+		}
+	}
+	for _, path := range textPaths {
+		top.at(path).text = true
+	}
+	for _, path := range madePaths {
+		top.at(path).keep = keepMade
+	}
+	return top
+}
+
+// at returns the place of a path below n, such as "choices[].delta", adding what is missing.
+func (n *node) at(path string) *node {
+	for path != "" {
+		if rest, ok := bytes.CutPrefix([]byte(path), []byte("[]")); ok {
+			path = string(bytes.TrimPrefix(rest, []byte(".")))
+			if n.elem == nil {
+				n.elem = &node{}
+			}
+			n = n.elem
+			continue
+		}
+		end := 0
+		for end < len(path) && path[end] != '.' && path[end] != '[' {
+			end++
+		}
+		name := path[:end]
+		path = path[end:]
+		if path != "" && path[0] == '.' {
+			path = path[1:]
+		}
+		next := n.find([]byte(name))
+		if next == nil {
+			next = &node{}
+			n.keys[name[0]&31] = append(n.keys[name[0]&31], child{name, next})
+			n.object = true
+		}
+		n = next
+	}
+	return n
+}
+
+func (n *node) find(key []byte) *node {
+	if len(key) == 0 {
+		return nil
+	}
+	for _, c := range n.keys[key[0]&31] {
+		if c.name == string(key) {
+			return c.node
+		}
+	}
+	return nil
+}
+
+// Reset forgets everything.
+func (c *Capture) Reset() {
+	buf, made := c.buf[:0], c.made[:0]
+	c.TextBytes, c.counts, c.found = 0, [counts]int{}, [slots]piece{}
+	c.state, c.odd, c.value, c.done, c.text, c.keep = between, false, false, false, false, keepNothing
+	c.keyLen, c.depth, c.skip, c.next = 0, 0, 0, nil
+	c.buf, c.made = buf, made
+}
+
+// Get returns the JSON of a slot's value, strings with their quotes, or nil when it is absent or longer than 8 KiB. It is valid
+// until the next Write or Reset.
+func (c *Capture) Get(s Slot) []byte {
+	at := c.found[s]
+	if at.end == 0 {
+		return nil
+	}
+	return c.buf[at.start:at.end]
+}
+
+// Text returns the text of a slot whose value is a string, else "".
+func (c *Capture) Text(s Slot) string { return text(c.Get(s)) }
+
+// Count returns how often something occurred.
+func (c *Capture) Count(n Count) int { return c.counts[n] }
+
+// Made calls yield with each id that the answer gave to something inside it: output items, containers, audio. An id may come
+// more than once.
+func (c *Capture) Made(yield func(id string) bool) {
+	for _, at := range c.made {
+		if id := text(c.buf[at.start:at.end]); id != "" && !yield(id) {
+			return
+		}
+	}
+}
+
+// Failed reports whether there is an error by the rule of OpenAI's SDKs: a top-level "error" that is true for JavaScript.
+func (c *Capture) Failed() bool {
+	switch raw := c.Get(Error); string(raw) {
+	case "", "null", "false", `""`, "0":
+		return false
+	}
+	return true
+}
+
+func text(raw []byte) string {
+	if len(raw) < 2 || raw[0] != '"' {
+		return ""
+	}
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1])
+	}
+	return gjson.ParseBytes(raw).String()
+}
+
+// Write reads the next piece. It takes all of it and never fails.
+func (c *Capture) Write(p []byte) (int, error) {
+	from := 0 // where the kept part of p begins, when c.keep is set
+	for i := 0; i < len(p) && !c.done; {
+		switch c.state {
+		case between:
+			b := p[i]
+			switch b {
+			case ' ', '\t', '\r', '\n', ',':
+				i++
+				continue
+			case ':':
+				c.value = true
+				i++
+				continue
+			case '}', ']':
+				i++
+				if c.depth > 0 {
+					c.depth--
+				}
+				c.ended()
+				continue
+			}
+			if b == '"' && c.depth > 0 && !c.stack[c.depth-1].array && !c.value {
+				i = c.beginKey(p, i+1)
+				continue
+			}
+			from = i
+			c.begin(b)
+			i++
+		case inKey:
+			end, closed := c.stringEnd(p, i)
+			c.addKey(p[i:end])
+			i = end
+			if closed {
+				i++
+				c.state = between
+				c.next = nil
+				if c.keyLen <= maxKey {
+					c.next = c.stack[c.depth-1].node.find(c.key[:c.keyLen])
+				}
+			}
+		case inString, inSkippedString:
+			end, closed := c.stringEnd(p, i)
+			if c.text {
+				c.TextBytes += int64(end - i)
+			}
+			i = end
+			if !closed {
+				continue
+			}
+			i++
+			if c.state == inSkippedString {
+				c.state = inSkipped
+				continue
+			}
+			c.finish(p[from:i])
+		case inScalar:
+			for i < len(p) && !ends[p[i]] {
+				i++
+			}
+			if i < len(p) {
+				c.finish(p[from:i])
+			}
+		case inSkipped:
+			for i < len(p) && !structural[p[i]] {
+				i++
+			}
+			if i == len(p) {
+				continue
+			}
+			b := p[i]
+			i++
+			switch b {
+			case '"':
+				c.state = inSkippedString
+			case '{', '[':
+				c.skip++
+			default:
+				c.skip--
+				if c.skip == 0 {
+					c.finish(p[from:i])
+				}
+			}
+		}
+	}
+	if c.keep != keepNothing {
+		c.add(p[from:])
+	}
+	return len(p), nil
+}
+
+// beginKey reads the key whose first byte is p[i] and returns the offset behind what it read: the key and its colon, or only the
+// opening quote when the key does not end in p or has a backslash.
+func (c *Capture) beginKey(p []byte, i int) int {
+	end := near(p, i)
+	if end == len(p) || p[end] != '"' {
+		c.state, c.keyLen = inKey, 0
+		return i
+	}
+	c.next = c.stack[c.depth-1].node.find(p[i:end])
+	end++
+	if end < len(p) && p[end] == ':' {
+		c.value = true
+		end++
+	}
+	return end
+}
+
+// begin starts the value whose first byte is b.
+func (c *Capture) begin(b byte) {
+	n := root
+	if c.depth > 0 {
+		n = c.next
+		if top := c.stack[c.depth-1]; top.array {
+			n = top.node.elem
+		}
+	}
+	c.text = false
+	if n != nil {
+		if n.counts {
+			c.counts[n.count]++
+		}
+		if n.keep == keepSlot || n.keep == keepMade && b == '"' && len(c.made) < maxMade {
+			c.keep, c.slot, c.start = n.keep, n.slot, len(c.buf)
+		}
+		c.text = n.text && b == '"'
+	}
+	switch {
+	case b == '"':
+		c.state, c.odd = inString, false
+	case b != '{' && b != '[':
+		c.state = inScalar
+	case n != nil && c.keep == keepNothing && c.depth < maxDepth && (b == '{' && n.object || b == '[' && n.elem != nil):
+		c.stack[c.depth] = open{n, b == '['}
+		c.depth++
+		c.value, c.next = false, nil
+	default:
+		c.state, c.skip = inSkipped, 1
+	}
+}
+
+// finish ends a value; last is what of it was not yet kept.
+func (c *Capture) finish(last []byte) {
+	if c.keep != keepNothing {
+		c.add(last)
+	}
+	at := piece{c.start, len(c.buf)}
+	switch c.keep {
+	case keepSlot:
+		c.found[c.slot] = at
+	case keepMade:
+		c.made = append(c.made, at)
+	}
+	c.keep, c.text = keepNothing, false
+	c.state = between
+	c.ended()
+}
+
+// ended notes that a value has ended, in whatever held it.
+func (c *Capture) ended() {
+	c.value, c.next = false, nil
+	c.done = c.depth == 0
+}
+
+// add keeps more of the current value, or gives it up when it grows too long.
+func (c *Capture) add(part []byte) {
+	limit := maxValue
+	if c.keep == keepMade {
+		limit = maxID
+	}
+	if len(c.buf)-c.start+len(part) > limit {
+		c.buf = c.buf[:c.start]
+		if c.keep == keepSlot {
+			c.found[c.slot] = piece{}
+		}
+		c.keep = keepNothing
+		return
+	}
+	c.buf = append(c.buf, part...)
+}
+
+func (c *Capture) addKey(part []byte) {
+	if c.keyLen+len(part) <= maxKey {
+		copy(c.key[c.keyLen:], part)
+	}
+	c.keyLen = min(c.keyLen+len(part), maxKey+1)
+}
+
+// stringEnd returns the offset of the quote that ends the string going on at p[i], or len(p) and false when it goes on beyond p.
+// Only backslashes in front of a quote matter, so that long strings pass at the speed of IndexByte.
+func (c *Capture) stringEnd(p []byte, i int) (int, bool) {
+	if c.odd {
+		c.odd = false
+		i++
+	}
+	if end := near(p, i); end < len(p) && p[end] == '"' {
+		return end, true
+	}
+	for {
+		n := bytes.IndexByte(p[i:], '"')
+		end := i + n
+		if n < 0 {
+			end = len(p)
+		}
+		slashes := 0
+		for end-slashes > i && p[end-slashes-1] == '\\' {
+			slashes++
+		}
+		if n < 0 {
+			c.odd = slashes&1 == 1
+			return end, false
+		}
+		if slashes&1 == 0 {
+			return end, true
+		}
+		i = end + 1
+	}
+}
+
+// near returns the offset of the first quote or backslash from p[i] on, or one without them that it stopped at: it looks at some
+// forty bytes, since most strings of a stream are short, eight at a time.
+func near(p []byte, i int) int {
+	const ones, highs, quotes, slashes = 0x0101010101010101, 0x8080808080808080, 0x2222222222222222, 0x5c5c5c5c5c5c5c5c
+	for range 5 {
+		if len(p)-i < 8 {
+			for i < len(p) && p[i] != '"' && p[i] != '\\' {
+				i++
+			}
+			return i
+		}
+		x := binary.LittleEndian.Uint64(p[i:])
+		q, s := x^quotes, x^slashes
+		if m := ((q-ones)&^q | (s-ones)&^s) & highs; m != 0 { // its lowest mark is exact
+			return i + bits.TrailingZeros64(m)>>3
+		}
+		i += 8
+	}
+	return i
+}
+
+// ends are the bytes that end a number or literal; structural those that matter inside what is skipped.
+var ends, structural = bytesOf(",]} \t\r\n"), bytesOf(`"{}[]`)
+
+func bytesOf(set string) (table [256]bool) {
+	for i := range len(set) {
+		table[set[i]] = true
+	}
+	return table
+}

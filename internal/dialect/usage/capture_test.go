@@ -1,0 +1,209 @@
+package usage_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"gatehouse"
+	"gatehouse/internal/dialect/usage"
+)
+
+var answers = []struct {
+	name, body string
+	shape      usage.Shape
+	want       gatehouse.Units
+	id, model  string
+	text       int64
+	choices    int
+	made       []string
+}{
+	{
+		name: "chat", shape: usage.Chat,
+		body: `{"id":"chatcmpl-1","object":"chat.completion","model":"gpt-4o-2024-08-06","choices":[{"index":0,"message":{"role":"assistant",
+			"content":"the \"usage\":{\"prompt_tokens\":999} \\","refusal":null,"audio":{"id":"audio_1","data":"` + strings.Repeat("QUJD", 50) + `"}},"logprobs":null,"finish_reason":"stop"},{"index":1,"message":{"content":"two"}}],
+			"usage":{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21},"service_tier":"default"}`,
+		want: gatehouse.Units{Input: 9, Output: 12}, id: "chatcmpl-1", model: "gpt-4o-2024-08-06", text: 43, choices: 2, made: []string{"audio_1"},
+	},
+	{
+		name: "responses", shape: usage.Responses,
+		body: `{ "id" : "resp_1" , "model":"gpt-5","status":"completed","error":null,"output":[{"id":"msg_1","type":"message","content":[{"type":"output_text","text":"hello"}]},
+			{"id":"ci_1","type":"code_interpreter_call","container_id":"cntr_1","code":"x"}],"metadata":{"usage":{"input_tokens":1}},"usage":{"input_tokens":3,"output_tokens":4}}`,
+		want: gatehouse.Units{Input: 3, Output: 4}, id: "resp_1", model: "gpt-5", text: 5, made: []string{"msg_1", "ci_1", "cntr_1"},
+	},
+	{
+		name: "images", shape: usage.Images,
+		body: `{"created":1,"data":[{"b64_json":"` + strings.Repeat("iVBOR", 5000) + `"},{"b64_json":"x\\"}],"usage":{"input_tokens":1,"output_tokens":2}}`,
+		want: gatehouse.Units{Input: 1, Output: 2, OutputImage: 2, Images: 2},
+	},
+	{
+		name: "images by url", shape: usage.Images,
+		body: `{"created":1,"data":[{"url":"https://example.com/1"}]}`,
+		want: gatehouse.Units{Images: 1},
+	},
+	{
+		name: "embeddings", shape: usage.Embeddings,
+		body: `{"object":"list","data":[{"object":"embedding","index":0,"embedding":[-0.0069,1e-5,[],{}]}],"model":"text-embedding-3-small","usage":{"prompt_tokens":5,"total_tokens":5}}`,
+		want: gatehouse.Units{Input: 5}, model: "text-embedding-3-small",
+	},
+	{
+		name: "verbose transcription", shape: usage.Transcription,
+		body: `{"task":"transcribe","language":"english","duration":8.470000267028809,"text":"The beach"}`,
+		want: gatehouse.Units{Milliseconds: 8471}, text: 9,
+	},
+	{
+		name: "terminal event of a Responses stream", shape: usage.Responses,
+		body: `{"type":"response.completed","response":{"id":"resp_2","model":"gpt-5","usage":{"input_tokens":1,"output_tokens":2}}}`,
+		want: gatehouse.Units{Input: 1, Output: 2}, id: "resp_2", model: "gpt-5",
+	},
+}
+
+func TestCapture(t *testing.T) {
+	for _, c := range answers {
+		t.Run(c.name, func(t *testing.T) {
+			var capture usage.Capture
+			for size := range 40 {
+				capture.Reset()
+				feed(&capture, []byte(c.body), size)
+				units, ok := usage.Of(c.shape, &capture)
+				if units != c.want || !ok {
+					t.Fatalf("pieces of %d: units: got %+v %v, want %+v", size, units, ok, c.want)
+				}
+				if got := capture.Text(usage.ID); got != c.id {
+					t.Errorf("pieces of %d: id: got %q, want %q", size, got, c.id)
+				}
+				if got := capture.Text(usage.Model); got != c.model {
+					t.Errorf("pieces of %d: model: got %q, want %q", size, got, c.model)
+				}
+				if capture.TextBytes != c.text {
+					t.Errorf("pieces of %d: text: got %d bytes, want %d", size, capture.TextBytes, c.text)
+				}
+				if got := capture.Count(usage.Choices); got != c.choices {
+					t.Errorf("pieces of %d: choices: got %d, want %d", size, got, c.choices)
+				}
+				if got := slices.Collect(capture.Made); !slices.Equal(got, c.made) {
+					t.Errorf("pieces of %d: made: got %v, want %v", size, got, c.made)
+				}
+				if capture.Failed() {
+					t.Errorf("pieces of %d: failed", size)
+				}
+			}
+		})
+	}
+}
+
+// feed writes body in pieces of a size; 0 writes it at once.
+func feed(c *usage.Capture, body []byte, size int) {
+	if size == 0 {
+		size = len(body)
+	}
+	for piece := range slices.Chunk(body, max(size, 1)) {
+		_, _ = c.Write(piece) // a Capture takes everything
+	}
+}
+
+func TestCaptureFailed(t *testing.T) {
+	for body, want := range map[string]bool{
+		`{"error":{"message":"x"}}`: true, `{"error":"x"}`: true, `{"error":true}`: true, `{"error":[]}`: true,
+		`{"error":null}`: false, `{"error":""}`: false, `{"error":false}`: false, `{"error":0 }`: false, `{"a":{"error":{}}}`: false, `{}`: false,
+	} {
+		var c usage.Capture
+		feed(&c, []byte(body), 0)
+		if got := c.Failed(); got != want {
+			t.Errorf("%s: got %v, want %v", body, got, want)
+		}
+	}
+}
+
+func TestCaptureBounds(t *testing.T) {
+	var c usage.Capture
+	feed(&c, []byte(`{"id":"`+strings.Repeat("x", 9<<10)+`","model":"m","usage":{"a":"`+strings.Repeat("y", 9<<10)+`"}}`), 100)
+	if c.Get(usage.ID) != nil || c.Get(usage.Usage) != nil {
+		t.Error("a value above the limit was kept")
+	}
+	if got := c.Text(usage.Model); got != "m" {
+		t.Errorf("model behind it: got %q, want m", got)
+	}
+	if got := len(c.Get(usage.Model)); got != 3 {
+		t.Errorf("model: got %d bytes, want 3", got)
+	}
+}
+
+func TestCaptureAllocatesNothing(t *testing.T) {
+	body := []byte(answers[0].body)
+	var c usage.Capture
+	allocs := testing.AllocsPerRun(100, func() {
+		c.Reset()
+		feed(&c, body, 0)
+	})
+	if allocs != 0 {
+		t.Errorf("got %v allocations, want 0", allocs)
+	}
+}
+
+// FuzzCapture checks that splitting changes nothing, and that top-level values are those that encoding/json finds.
+func FuzzCapture(f *testing.F) {
+	for _, a := range answers {
+		if len(a.body) < 4000 {
+			f.Add([]byte(a.body), uint8(7))
+		}
+	}
+	f.Add([]byte(`{"usage":1,"usage":{"a":[{}]},"id":"\\\"","model":tru`), uint8(1))
+	f.Add([]byte(`[]]}{"usage":{}`), uint8(3))
+	f.Fuzz(func(t *testing.T, body []byte, size uint8) {
+		var whole, split usage.Capture
+		feed(&whole, body, 0)
+		feed(&split, body, int(size))
+		slots := []usage.Slot{usage.Usage, usage.ID, usage.Object, usage.Model, usage.ServiceTier, usage.Status, usage.Error, usage.Type}
+		for _, s := range slots {
+			if !bytes.Equal(whole.Get(s), split.Get(s)) {
+				t.Fatalf("slot %d: got %q in pieces, %q at once", s, split.Get(s), whole.Get(s))
+			}
+		}
+		for c := usage.ChoiceLists; c <= usage.PromptFilters; c++ {
+			if whole.Count(c) != split.Count(c) {
+				t.Fatalf("count %d: got %d in pieces, %d at once", c, split.Count(c), whole.Count(c))
+			}
+		}
+		if whole.TextBytes != split.TextBytes {
+			t.Fatalf("text: got %d in pieces, %d at once", split.TextBytes, whole.TextBytes)
+		}
+		var members map[string]json.RawMessage
+		if json.Unmarshal(body, &members) != nil || bytes.Contains(body, []byte(`\u`)) || members["response"] != nil {
+			return
+		}
+		for i, name := range []string{"usage", "id", "object", "model", "service_tier", "status", "error", "type"} {
+			want := members[name]
+			if len(want) > 8<<10 {
+				want = nil
+			}
+			if got := whole.Get(slots[i]); !bytes.Equal(got, want) {
+				t.Fatalf("%s: got %q, encoding/json finds %q", name, got, want)
+			}
+		}
+	})
+}
+
+func BenchmarkCapture(b *testing.B) {
+	floats := []byte(`{"object":"list","data":[{"object":"embedding","index":0,"embedding":[` + strings.Repeat("-0.006929283495992422,", 1535) +
+		`0.1]}],"model":"text-embedding-3-small","usage":{"prompt_tokens":5,"total_tokens":5}}`)
+	image := fmt.Appendf(nil, `{"created":1,"data":[{"b64_json":"%s"}],"usage":{"input_tokens":1,"output_tokens":2}}`, strings.Repeat("iVBORw0K", 1<<17))
+	chunk := []byte(`{"id":"chatcmpl-9nSGuLQGV8mbzXiGcYBgK5mTDAPPA","object":"chat.completion.chunk","created":1721596428,"model":"gpt-4o-mini-2024-07-18","service_tier":"default","system_fingerprint":"fp_44132a4de3","choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null}],"usage":null}`)
+	for _, c := range []struct {
+		name string
+		body []byte
+	}{{"Chat", []byte(answers[0].body)}, {"Chunk", chunk}, {"EmbeddingFloats", floats}, {"Image1MB", image}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(c.body)))
+			var capture usage.Capture
+			for b.Loop() {
+				capture.Reset()
+				_, _ = capture.Write(c.body) // a Capture takes everything
+			}
+		})
+	}
+}

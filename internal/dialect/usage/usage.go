@@ -1,0 +1,253 @@
+// Package usage reads what an upstream says it counted.
+//
+// It owns where the numbers are in each kind of answer ([Capture]), what they mean ([Extract]) and the rule by which they are
+// estimated when there are none ([Estimate]). It is pure: it does not know prices, and it does not buffer answers.
+//
+// The shapes are those of OpenAI's API reference; Azure's are the same.
+package usage
+
+import (
+	"bytes"
+
+	"github.com/tidwall/gjson"
+
+	"gatehouse"
+)
+
+// Shape is the closed set of kinds of answers that may say what they cost.
+type Shape uint8
+
+// The shapes.
+const (
+	None          Shape = iota // nothing is counted
+	Chat                       // usage with prompt_tokens; a stream says so in a chunk without choices, when asked to
+	Completions                // as Chat
+	Responses                  // usage with input_tokens; a stream says so in its last event
+	Embeddings                 // usage with prompt_tokens
+	Images                     // usage with input_tokens, for some models only
+	Transcription              // usage with tokens or with seconds
+	Speech                     // usage with input_tokens, in a stream of events only
+	Batch                      // as Responses, for all lines together
+	Run                        // an Assistants run, with prompt_tokens
+)
+
+// maxCount bounds what is believed: a thousand times the largest context there is, a million times over.
+const maxCount = 1_000_000_000_000
+
+// Extract reads a usage object. It reports false when there is none, or when a number in it is negative, not a whole number or
+// absurd: then nothing in it can be trusted. A detail that is larger than its total is cut to the total, because details are
+// subsets (gatehouse.Units).
+func Extract(shape Shape, usageJSON []byte) (gatehouse.Units, bool) {
+	if shape == None || len(usageJSON) == 0 || usageJSON[0] != '{' || !gjson.ValidBytes(usageJSON) {
+		return gatehouse.Units{}, false
+	}
+	r := reader{usage: gjson.ParseBytes(usageJSON), ok: true}
+	var u gatehouse.Units
+	switch shape { // a server that speaks both generations says each in its own place
+	case Chat, Completions, Embeddings, Run:
+		u.Input, u.Output = r.first("prompt_tokens", "input_tokens"), r.first("completion_tokens", "output_tokens")
+	default:
+		u.Input, u.Output = r.first("input_tokens", "prompt_tokens"), r.first("output_tokens", "completion_tokens")
+	}
+	if r.found == 0 {
+		u.Milliseconds = r.seconds()
+		if r.found == 0 && shape == Embeddings {
+			u.Input = r.first("total_tokens")
+		}
+	}
+
+	in := r.details("input_tokens_details", "prompt_tokens_details", "input_token_details")
+	u.Cached = r.part(in, "cached_tokens", u.Input)
+	u.CacheWrite = r.part(in, "cache_write_tokens", u.Input)
+	u.InputText = r.part(in, "text_tokens", u.Input)
+	u.InputAudio = r.part(in, "audio_tokens", u.Input)
+	u.InputImage = r.part(in, "image_tokens", u.Input)
+	cached := in.Get("cached_tokens_details")
+	u.CachedAudio = r.part(cached, "audio_tokens", u.Cached)
+	u.CachedImage = r.part(cached, "image_tokens", u.Cached)
+
+	out := r.details("output_tokens_details", "completion_tokens_details", "output_token_details")
+	u.Reasoning = r.part(out, "reasoning_tokens", u.Output)
+	u.OutputText = r.part(out, "text_tokens", u.Output)
+	u.OutputAudio = r.part(out, "audio_tokens", u.Output)
+	u.OutputImage = r.part(out, "image_tokens", u.Output)
+	if !out.Exists() { // these two answer in one kind only, and say so nowhere else
+		switch shape {
+		case Images:
+			u.OutputImage = u.Output
+		case Speech:
+			u.OutputAudio = u.Output
+		}
+	}
+	if !r.ok || r.found == 0 {
+		return gatehouse.Units{}, false
+	}
+	return u, true
+}
+
+// Add sums two settlements of one request, as when each image of several reports its own.
+func Add(a, b gatehouse.Units) gatehouse.Units {
+	return gatehouse.Units{
+		Input: a.Input + b.Input, Cached: a.Cached + b.Cached, CacheWrite: a.CacheWrite + b.CacheWrite,
+		InputText: a.InputText + b.InputText, InputAudio: a.InputAudio + b.InputAudio, InputImage: a.InputImage + b.InputImage,
+		CachedAudio: a.CachedAudio + b.CachedAudio, CachedImage: a.CachedImage + b.CachedImage,
+		Output: a.Output + b.Output, Reasoning: a.Reasoning + b.Reasoning, OutputText: a.OutputText + b.OutputText,
+		OutputAudio: a.OutputAudio + b.OutputAudio, OutputImage: a.OutputImage + b.OutputImage,
+		Images: a.Images + b.Images, Characters: a.Characters + b.Characters, Milliseconds: a.Milliseconds + b.Milliseconds,
+	}
+}
+
+// Of returns what a whole answer that went through c counted: its usage, its images and its seconds of audio. It reports false
+// when the answer says nothing.
+func Of(shape Shape, c *Capture) (gatehouse.Units, bool) {
+	u, ok := Extract(shape, c.Get(Usage))
+	switch shape {
+	case Images:
+		u.Images = int64(c.Count(Data))
+		ok = ok || u.Images > 0
+	case Transcription:
+		if ok {
+			break
+		}
+		if ms, found := Milliseconds(bytes.Trim(c.Get(Duration), `"`)); found {
+			u.Milliseconds, ok = ms, true
+		}
+	}
+	return u, ok
+}
+
+// bytesPerToken is the usual size of a token of English text in the vocabularies in use; other languages have smaller ones.
+const bytesPerToken = 4
+
+// Estimate returns the tokens that a stretch of text is taken for when the upstream counted nothing: one for every four bytes,
+// rounded up. What rests on it must be marked gatehouse.Estimated.
+func Estimate(textBytes int64) int64 {
+	if textBytes <= 0 {
+		return 0
+	}
+	return (textBytes-1)/bytesPerToken + 1
+}
+
+// reader reads the numbers of one usage object.
+type reader struct {
+	usage gjson.Result
+	found int  // how many totals there were
+	ok    bool // no number so far was unusable
+}
+
+// first returns the first of several spellings of a total.
+func (r *reader) first(names ...string) int64 {
+	for _, name := range names {
+		v := r.usage.Get(name)
+		if !v.Exists() || v.Type == gjson.Null {
+			continue
+		}
+		r.found++
+		return r.number(v)
+	}
+	return 0
+}
+
+// details returns the first of several spellings of a breakdown.
+func (r *reader) details(names ...string) gjson.Result {
+	for _, name := range names {
+		if v := r.usage.Get(name); v.IsObject() {
+			return v
+		}
+	}
+	return gjson.Result{}
+}
+
+// part returns a detail, at most its total.
+func (r *reader) part(details gjson.Result, name string, total int64) int64 {
+	v := details.Get(name)
+	if !v.Exists() || v.Type == gjson.Null {
+		return 0
+	}
+	return min(r.number(v), total)
+}
+
+func (r *reader) seconds() int64 {
+	v := r.usage.Get("seconds")
+	if !v.Exists() || v.Type == gjson.Null {
+		return 0
+	}
+	ms, ok := Milliseconds([]byte(v.Raw))
+	r.found++
+	r.ok = r.ok && ok
+	return ms
+}
+
+// number reads a count. A whole number with a point ("12.0") is one, as some servers print it.
+func (r *reader) number(v gjson.Result) int64 {
+	n, exact, ok := decimal([]byte(v.Raw), 0)
+	r.ok = r.ok && v.Type == gjson.Number && ok && exact
+	return n
+}
+
+// Milliseconds converts a JSON number of seconds, rounding up to whole milliseconds, without going through floating point. It
+// reports false for anything but a number from 0 to a billion seconds.
+func Milliseconds(seconds []byte) (int64, bool) {
+	ms, exact, ok := decimal(seconds, 3)
+	if !ok {
+		return 0, false
+	}
+	if !exact {
+		ms++
+	}
+	return ms, true
+}
+
+// decimal evaluates a JSON number times ten to the power of shift, rounded down, and says whether that was exact. It reports
+// not ok for what is no number, negative or above maxCount.
+func decimal(raw []byte, shift int) (n int64, exact, ok bool) {
+	mantissa, exponent := raw, 0
+	if e := bytes.IndexAny(raw, "eE"); e >= 0 {
+		mantissa = raw[:e]
+		sign := 1
+		figures := bytes.TrimPrefix(raw[e+1:], []byte("+"))
+		if len(figures) > 0 && figures[0] == '-' {
+			sign, figures = -1, figures[1:]
+		}
+		if len(figures) == 0 || len(figures) > 3 {
+			return 0, false, false
+		}
+		for _, c := range figures {
+			if c < '0' || c > '9' {
+				return 0, false, false
+			}
+			exponent = exponent*10 + int(c-'0')
+		}
+		exponent *= sign
+	}
+	whole, fraction, _ := bytes.Cut(mantissa, []byte("."))
+	if len(whole) == 0 {
+		return 0, false, false
+	}
+	keep := len(whole) + exponent + shift // figures in front of the point once it has moved
+	exact = true
+	for i := range len(whole) + len(fraction) {
+		c := byte(0)
+		if i < len(whole) {
+			c = whole[i]
+		} else {
+			c = fraction[i-len(whole)]
+		}
+		if c < '0' || c > '9' {
+			return 0, false, false
+		}
+		if i >= keep {
+			exact = exact && c == '0'
+			continue
+		}
+		if n = n*10 + int64(c-'0'); n > maxCount {
+			return 0, false, false
+		}
+	}
+	for range keep - len(whole) - len(fraction) {
+		if n *= 10; n > maxCount {
+			return 0, false, false
+		}
+	}
+	return n, exact, true
+}
