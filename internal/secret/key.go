@@ -129,6 +129,17 @@ func ValidInstall(tag string) bool {
 	return true
 }
 
+// KeyLength returns how many characters a whole key has that begins as text does, and 0 when no key begins so. It is for telling
+// somebody that their key was cut.
+func KeyLength(text string) int {
+	for _, c := range gatehouse.Classes {
+		if rest, ok := strings.CutPrefix(text, c.Prefix()); ok && strings.HasPrefix(rest, mark) {
+			return len(c.Prefix()) + len(mark) + bodyLen
+		}
+	}
+	return 0
+}
+
 // maskPrefixes are the beginnings a masked credential keeps, longest first where one begins another.
 var maskPrefixes = []string{"sk-proj-", "sk-svcacct-", "sk-user-", "sk-admin-", "sk-azure-", "ek_", "sk-"}
 

@@ -220,6 +220,19 @@ func TestMask(t *testing.T) {
 	}
 }
 
+func TestKeyLength(t *testing.T) {
+	p := newPeppers(t)
+	for _, class := range gatehouse.Classes {
+		text := secret.Mint(class, "t3st", p).Text.Reveal()
+		if got := secret.KeyLength(text[:len(class.Prefix())+3]); got != len(text) {
+			t.Errorf("%s: %d, want %d", class.Prefix(), got, len(text))
+		}
+		if got := secret.KeyLength(class.Prefix() + "abc"); got != 0 {
+			t.Errorf("%s without the mark: %d, want 0", class.Prefix(), got)
+		}
+	}
+}
+
 func TestMintPanicsOnProgrammerError(t *testing.T) {
 	p := newPeppers(t)
 	for _, c := range []struct {

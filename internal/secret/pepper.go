@@ -13,7 +13,8 @@ import (
 // under it, older ones are still checked under theirs. It is safe for concurrent use and never changes.
 //
 // Its file is text: one line "N base64" for each version, N rising, 32 to 64 bytes each; lines that begin with # are comments.
-// To rotate, append a line with the next number and restart; keys move over as they are used.
+// To rotate, append a line with the next number and restart. Keys minted before go on working for as long as the line of their
+// version stays.
 type Peppers struct {
 	all []*pepper // by rising version
 }
