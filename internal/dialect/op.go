@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"gatehouse"
+	"gatehouse/internal/dialect/strictjson"
 )
 
 // BodyKind is what a request body of an operation may be.
@@ -82,15 +83,22 @@ type Op struct {
 	Refs    []PathRef // objects the path names, outermost first
 	List    bool      // answers with objects of the whole upstream account
 
-	Owned      bool   // the object the path names or the answer creates belongs to one project, and that is enforced
-	SoleTenant bool   // answered only where the upstream's credential serves one project
-	Once       bool   // a create: may be sent a second time only if no byte of the first was written
-	Local      bool   // answered by Gatehouse from its own directory, never by an upstream
-	Refused    string // not empty: why this is refused, as a sentence that ends the message
+	Owned      bool // the object the path names or the answer creates belongs to one project, and that is enforced
+	SoleTenant bool // answered only where the upstream's credential serves one project
+	Once       bool // a create: may be sent a second time only if no byte of the first was written
+	Local      bool // answered by Gatehouse from its own directory, never by an upstream
+	// Spec is what is read of a JSON body, At where it is in a scan's result; nil for an operation without one.
+	Spec *strictjson.Spec
+	At   FieldIndex
+	// FormFields are the parts of a multipart body that are read; each may be there once.
+	FormFields []string
+
+	Refused string // not empty: why this is refused, as a sentence that ends the message
 
 	deployment bool // Azure's classic path of this operation contains the deployment
 	azureOnly  bool // the path exists in Azure's classic API alone
 	segments   []segment
+	fields     []FieldRule
 }
 
 // segment is one part of a Pattern.
@@ -167,6 +175,7 @@ func build(rows []Op) []*Op {
 		if o.Method != http.MethodGet && o.Method != http.MethodDelete && o.Meter == "" {
 			o.Once = true
 		}
+		o.readFields()
 		ops[i] = o
 	}
 	return ops

@@ -25,12 +25,12 @@ func TranslateError(from, to Face, status int, body []byte) []byte {
 	} else if from.IsAzure() == to.IsAzure() {
 		return body
 	}
-	code := text(members["code"])
-	typ := text(members["type"])
+	code := textOf(members["code"])
+	typ := textOf(members["type"])
 	if to.IsAzure() {
 		members["code"] = quote(codeForAzure(status, code))
 	} else {
-		members["type"] = quote(typeForOpenAI(status, typ, text(members["message"])))
+		members["type"] = quote(typeForOpenAI(status, typ, textOf(members["message"])))
 		if code = codeForOpenAI(status, code); code != "" {
 			members["code"] = quote(code)
 		} else {
@@ -40,7 +40,7 @@ func TranslateError(from, to Face, status int, body []byte) []byte {
 			members["param"] = json.RawMessage("null")
 		}
 	}
-	if text(members["message"]) == "" {
+	if textOf(members["message"]) == "" {
 		members["message"] = quote(upstreamSaid(status, ""))
 	}
 	order := []string{"message", "type", "param", "code"}
@@ -89,7 +89,7 @@ func wrapped(status int, body []byte) map[string]json.RawMessage {
 	}
 	// A bare string; Azure's flat form and vLLM's old one; FastAPI's; OAuth's.
 	for _, name := range []string{"error", "message", "detail", "error_description"} {
-		if s := text(flat[name]); s != "" {
+		if s := textOf(flat[name]); s != "" {
 			members["message"] = quote(s)
 			break
 		}
@@ -168,8 +168,8 @@ func typeForOpenAI(status int, typ, message string) string {
 	return "invalid_request_error"
 }
 
-// text returns a JSON string's or number's text, "" for everything else.
-func text(raw json.RawMessage) string {
+// textOf returns a JSON string's or number's text, "" for everything else.
+func textOf(raw json.RawMessage) string {
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
 		return s

@@ -1,0 +1,370 @@
+package dialect
+
+import (
+	"slices"
+	"strings"
+
+	"gatehouse/internal/dialect/strictjson"
+)
+
+// FieldRule is one field of a JSON body that is read because it moves a price or a permission, or names an object.
+type FieldRule struct {
+	strictjson.Field
+	Object string // the kind of object a string there names; "" for a field that names none
+	Model  bool   // a string there names a model that the caller must be allowed to use, as the top-level model does
+}
+
+// FieldIndex are the positions of the fields that are asked for by name, as strictjson.Result.Span takes them; -1 where an
+// operation does not read the field.
+type FieldIndex struct {
+	Model, Stream, StreamOptions, IncludeUsage                 int
+	MaxTokens, MaxCompletionTokens, MaxOutputTokens, N, BestOf int
+	ServiceTier, Tools, MaxToolCalls, Background, Store        int
+	Modalities, WebSearchOptions, Prediction                   int
+	Size, Quality, Seconds, PartialImages, InputFidelity       int
+	Prompt, Input, StreamFormat, PreviousResponse              int
+	ToolType                                                   int // in Result.Found: the type of each tool
+}
+
+const (
+	str      = strictjson.String
+	text     = strictjson.String | strictjson.Null
+	number   = strictjson.Number | strictjson.Null
+	boolean  = strictjson.Bool | strictjson.Null
+	object   = strictjson.Object | strictjson.Null
+	array    = strictjson.Array | strictjson.Null
+	anything = strictjson.String | strictjson.Number | strictjson.Bool | strictjson.Null | strictjson.Object | strictjson.Array
+)
+
+func policy(path string, kinds strictjson.Kind) FieldRule {
+	return FieldRule{Field: strictjson.Field{Path: path, Kinds: kinds}}
+}
+
+func reference(path, object string) FieldRule {
+	kinds := text
+	if !strings.HasPrefix(path, "**.") {
+		kinds = anything // where an id may stand, a server may take an object too, whose own fields have their own rules
+	}
+	return FieldRule{Field: strictjson.Field{Path: path, Kinds: kinds}, Object: object}
+}
+
+func model(path string) FieldRule {
+	return FieldRule{Field: strictjson.Field{Path: path, Kinds: text}, Model: true}
+}
+
+// metadata is free for the caller's own use, so what looks like a reference inside it is none.
+var metadata = policy("**.metadata", strictjson.Object)
+
+// fileReferences are what names a file, wherever it stands.
+var fileReferences = []FieldRule{
+	metadata,
+	reference("**.file_id", "file"),
+}
+
+// objectReferences are the names that mean an object wherever they stand, and the commoner words at the places where they do.
+var objectReferences = []FieldRule{
+	metadata,
+	reference("**.file_id", "file"),
+	reference("**.file_ids[]", "file"),
+	reference("**.input_file_id", "file"),
+	reference("**.training_file", "file"),
+	reference("**.validation_file", "file"),
+	reference("**.vector_store_id", "vector_store"),
+	reference("**.vector_store_ids[]", "vector_store"),
+	reference("**.previous_response_id", "response"),
+	reference("**.response_id", "response"),
+	reference("**.conversation_id", "conversation"),
+	reference("**.thread_id", "thread"),
+	reference("**.assistant_id", "assistant"),
+	reference("**.skill_id", "skill"),
+	reference("**.container_id", "container"),
+	reference("**.batch_id", "batch"),
+	reference("**.upload_id", "upload"),
+	reference("**.part_ids[]", "upload.part"),
+	reference("**.input_reference", "file"),
+	reference("**.agent_id", "agent"),
+	reference("**.vault_id", "vault"),
+	reference("**.voice_id", "audio.voice"),
+	reference("conversation", "conversation"),
+	reference("conversation.id", "conversation"),
+	reference("prompt.id", "prompt"),
+	reference("tools[].container", "container"),
+	reference("input[].tools[].container", "container"),
+	reference("items[].tools[].container", "container"),
+	reference("data_source.sampling_params.tools[].container", "container"),
+	reference("video", "video"),
+	reference("video.id", "video"),
+	// An element that is only an id: see item.
+	policy("input[]", anything), policy("input[].type", anything), policy("input[].id", anything), policy("input[].role", anything),
+	policy("items[]", anything), policy("items[].type", anything), policy("items[].id", anything), policy("items[].role", anything),
+}
+
+// innerModels are models that a request names beside its own: the image model of a tool, the judge of a moderation.
+var innerModels = []FieldRule{
+	model("tools[].model"),
+	model("input[].tools[].model"),
+	model("moderation.model"),
+}
+
+// streaming are the fields Gatehouse owns in a chat stream.
+var streaming = []FieldRule{
+	policy("stream", boolean),
+	policy("stream_options", object),
+	policy("stream_options.include_usage", boolean),
+}
+
+// answers are the fields of the Responses API.
+var answers = slices.Concat(objectReferences, innerModels, []FieldRule{
+	policy("stream", boolean),
+	policy("max_output_tokens", number),
+	policy("max_tool_calls", number),
+	policy("service_tier", text),
+	policy("background", boolean),
+	policy("store", boolean),
+	policy("tools", array),
+	policy("tools[].type", anything),
+	policy("tools[].size", anything),
+	policy("tools[].quality", anything),
+	policy("tools[].partial_images", anything),
+	policy("prompt", anything),
+	policy("modalities", array),
+})
+
+// rules are the fields of the operations that call models, beside `model` itself. Every other operation with a JSON body reads
+// the objects it names, and those with a model what caps and streams its work.
+var rules = map[string][]FieldRule{
+	"chat.completions.create": slices.Concat(streaming, fileReferences, []FieldRule{
+		policy("max_tokens", number),
+		policy("max_completion_tokens", number),
+		policy("n", number),
+		policy("service_tier", text),
+		policy("store", boolean),
+		policy("tools", array),
+		policy("tools[].type", anything),
+		policy("modalities", array),
+		policy("web_search_options", object),
+		policy("prediction", object),
+		model("moderation.model"),
+		reference("messages[].audio.id", "audio"),
+		reference("audio.voice.id", "audio.voice"),
+	}),
+	"completions.create": slices.Concat(streaming, []FieldRule{
+		policy("max_tokens", number),
+		policy("n", number),
+		policy("best_of", number),
+		policy("prompt", anything),
+		policy("service_tier", text),
+	}),
+	"responses.create":       answers,
+	"responses.input_tokens": answers,
+	"responses.compact":      answers,
+	"decisions.create":       answers,
+	"embeddings.create":      {policy("service_tier", text)},
+	"moderations.create":     {},
+	"images.generate": {
+		policy("stream", boolean),
+		policy("n", number),
+		policy("size", text),
+		policy("quality", text),
+		policy("partial_images", number),
+	},
+	"images.edit": slices.Concat(fileReferences, []FieldRule{
+		policy("stream", boolean),
+		policy("n", number),
+		policy("size", text),
+		policy("quality", text),
+		policy("partial_images", number),
+		policy("input_fidelity", text),
+	}),
+	"audio.speech.create": {
+		policy("input", text),
+		policy("stream_format", text),
+		reference("voice.id", "audio.voice"),
+	},
+}
+
+// work is what an operation that is not in rules reads when it may call a model.
+var work = slices.Concat(objectReferences, innerModels, []FieldRule{
+	policy("stream", boolean),
+	policy("n", number),
+	policy("max_tokens", number),
+	policy("max_prompt_tokens", number),
+	policy("max_completion_tokens", number),
+	policy("max_output_tokens", number),
+	policy("service_tier", text),
+	policy("tools", array),
+	policy("tools[].type", anything),
+	policy("seconds", anything),
+	policy("size", text),
+	policy("quality", text),
+})
+
+// formFields are the fields of multipart bodies that are read; a second part of that name is a 400.
+var formFields = map[string][]string{
+	"images.edit":                 {"model", "stream", "n", "size", "quality", "partial_images", "input_fidelity"},
+	"images.variation":            {"model", "n", "size"},
+	"audio.transcriptions.create": {"model", "stream", "response_format"},
+	"audio.translations.create":   {"model", "response_format"},
+	"audio.voices.create":         {"consent"},
+	"videos.create":               {"model", "seconds", "size", "input_reference"},
+	"videos.edits.create":         {"model", "seconds", "size", "video"},
+	"videos.extensions.create":    {"model", "seconds", "size", "video"},
+	"videos.remix":                {"model", "seconds", "size"},
+	"containers.files.create":     {"file_id"},
+	"files.create":                {"purpose"},
+}
+
+// readFields fills in what an operation reads of its body.
+func (o *Op) readFields() {
+	o.At = indexOf(nothing)
+	if o.Body == BodyForm || o.Body == BodyJSONOrForm || o.Body == BodyAny {
+		if o.FormFields = formFields[o.Name]; o.FormFields == nil && o.Model != ModelNone {
+			o.FormFields = []string{"model"}
+		}
+	}
+	if o.Body == BodyNone || o.Body == BodyForm || o.Refused != "" {
+		return
+	}
+	own, known := rules[o.Name]
+	switch {
+	case known:
+	case o.Model == ModelNone:
+		own = objectReferences
+	default:
+		own = work
+	}
+	o.fields, o.Spec = compile(o.Model, own)
+	o.At = indexOf(o.Spec)
+}
+
+var nothing = strictjson.NewSpec()
+
+func indexOf(s *strictjson.Spec) FieldIndex {
+	return FieldIndex{
+		Model: s.Index("model"), Stream: s.Index("stream"), StreamOptions: s.Index("stream_options"), IncludeUsage: s.Index("stream_options.include_usage"),
+		MaxTokens: s.Index("max_tokens"), MaxCompletionTokens: s.Index("max_completion_tokens"), MaxOutputTokens: s.Index("max_output_tokens"),
+		N: s.Index("n"), BestOf: s.Index("best_of"),
+		ServiceTier: s.Index("service_tier"), Tools: s.Index("tools"), MaxToolCalls: s.Index("max_tool_calls"), Background: s.Index("background"), Store: s.Index("store"),
+		Modalities: s.Index("modalities"), WebSearchOptions: s.Index("web_search_options"), Prediction: s.Index("prediction"),
+		Size: s.Index("size"), Quality: s.Index("quality"), Seconds: s.Index("seconds"), PartialImages: s.Index("partial_images"), InputFidelity: s.Index("input_fidelity"),
+		Prompt: s.Index("prompt"), Input: s.Index("input"), StreamFormat: s.Index("stream_format"), PreviousResponse: s.Index("**.previous_response_id"),
+		ToolType: s.Index("tools[].type"),
+	}
+}
+
+// compiled are the lists that were compiled already: most operations share theirs, and compiling one takes milliseconds.
+var compiled = map[compiledKey]*compiledList{}
+
+type compiledKey struct {
+	rule  ModelRule
+	first *FieldRule // the list, by its identity
+	n     int
+}
+
+type compiledList struct {
+	fields []FieldRule
+	spec   *strictjson.Spec
+}
+
+// compile returns a list with the field model before it, and its Spec. It is called while the package's variables are made, by
+// one goroutine.
+func compile(rule ModelRule, own []FieldRule) ([]FieldRule, *strictjson.Spec) {
+	key := compiledKey{rule: rule, n: len(own)}
+	if len(own) > 0 {
+		key.first = &own[0]
+	}
+	if c, ok := compiled[key]; ok {
+		return c.fields, c.spec
+	}
+	var list []FieldRule
+	switch rule {
+	case ModelRequired:
+		list = append(list, policy("model", str))
+	case ModelOptional:
+		list = append(list, policy("model", text))
+	}
+	list = append(list, own...)
+	fields := make([]strictjson.Field, len(list))
+	for i, f := range list {
+		fields[i] = f.Field
+	}
+	c := &compiledList{list, strictjson.NewSpec(fields...)}
+	compiled[key] = c
+	return c.fields, c.spec
+}
+
+// Fields returns the closed list of the fields that are read of a JSON body, in the order of Spec. It must not be changed.
+func (o *Op) Fields() []FieldRule { return o.fields }
+
+// Reference is an object or a model that a body names.
+type Reference struct {
+	ID    string
+	Kind  string // of the object; "" when Model is set
+	Param string // the field, as an error names it
+	Model bool
+}
+
+// References appends what a scanned body names to dst: objects that the caller's project must own, and models beside the
+// top-level one that the caller must be allowed to use. It allocates only when there are any, and its time is proportional to the
+// number of fields found.
+func (o *Op) References(r *strictjson.Result, dst []Reference) []Reference {
+	for i := range o.fields {
+		dst = o.fields[i].appendTo(dst, r, r.Span(i))
+	}
+	// From the end, because an object is found where it ends: metadata before what is inside it, an item before its members.
+	var own strictjson.Span // the metadata we are in
+	var last item
+	for i := len(r.Found) - 1; i >= 0; i-- {
+		found := r.Found[i]
+		if own.Start < found.Span.Start && found.Span.End < own.End {
+			continue
+		}
+		f := &o.fields[found.Field]
+		switch f.Path {
+		case metadata.Path:
+			own = found.Span
+		case "input[]", "items[]":
+			dst = last.appendTo(dst, r)
+			last = item{param: f.Path}
+		case "input[].id", "items[].id":
+			last.id = found.Span
+		case "input[].type", "items[].type":
+			last.typ = found.Span
+		case "input[].role", "items[].role":
+			last.role = found.Span
+		default:
+			dst = f.appendTo(dst, r, found.Span)
+		}
+	}
+	return last.appendTo(dst, r)
+}
+
+func (f *FieldRule) appendTo(dst []Reference, r *strictjson.Result, s strictjson.Span) []Reference {
+	if f.Object == "" && !f.Model {
+		return dst
+	}
+	id, ok := r.Text(s)
+	if !ok || id == "" {
+		return dst
+	}
+	return append(dst, Reference{ID: id, Kind: f.Object, Model: f.Model, Param: strings.TrimPrefix(f.Path, "**.")})
+}
+
+// item is an element of a Responses input. One that says only its id, {"type": "item_reference", "id": ...}, whose type may be
+// left out, stands for an item that the upstream stored; every other brings its content along, and its id refers to nothing.
+type item struct {
+	param         string
+	id, typ, role strictjson.Span
+}
+
+func (it *item) appendTo(dst []Reference, r *strictjson.Result) []Reference {
+	bare := it.typ.Kind != strictjson.String && it.role.Kind != strictjson.String
+	if !bare && !r.Is(it.typ, "item_reference") {
+		return dst
+	}
+	id, ok := r.Text(it.id)
+	if !ok || id == "" {
+		return dst
+	}
+	return append(dst, Reference{ID: id, Kind: "item", Param: it.param})
+}
