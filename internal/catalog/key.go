@@ -83,7 +83,7 @@ func keyIDOf(publicID string) (id keyID, ok bool) {
 	return id, copy(id[:], publicID) == len(publicID) && len(publicID) == publicIDLen
 }
 
-// hashKeyID spreads ids over shards. Ids in the table are random and minted here, so nobody can crowd a shard.
+// hashKeyID spreads ids over slots. Ids in the table are random and minted here, so nobody can crowd them.
 func hashKeyID(id keyID) uint64 {
 	lo, hi := binary.LittleEndian.Uint64(id[:8]), binary.LittleEndian.Uint64(id[publicIDLen-8:])
 	const odd = 0x9E3779B97F4A7C15 // 2^64 over the golden ratio: multiplication carries every byte into the high bits
@@ -91,14 +91,9 @@ func hashKeyID(id keyID) uint64 {
 }
 
 // setKey fills k from a row. It returns false for a row whose id is not of the form of a key's id: no text can present it.
-func (r *replica) setKey(k *Key, row *gatehouse.Key) (keyID, bool) {
-	public, ok := strings.CutPrefix(row.ID, gatehouse.PrefixKey)
-	if !ok {
-		return keyID{}, false
-	}
-	id, ok := keyIDOf(public)
-	if !ok {
-		return keyID{}, false
+func (r *replica) setKey(k *Key, row *gatehouse.Key) bool {
+	if !strings.HasPrefix(row.ID, gatehouse.PrefixKey) || len(row.ID) != keyIDLen {
+		return false
 	}
 	*k = Key{
 		Digest:        row.Digest,
@@ -121,7 +116,7 @@ func (r *replica) setKey(k *Key, row *gatehouse.Key) (keyID, bool) {
 	if !k.revoked {
 		k.Policy = r.policy(row)
 	}
-	return id, true
+	return true
 }
 
 // maxPolicies bounds how many policies the writer remembers in order to share them. Sharing pays where a few policies repeat

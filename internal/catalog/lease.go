@@ -45,6 +45,9 @@ type lease struct {
 	wall int64         // and at this reading of the wall clock, in unix nanoseconds
 }
 
+// DefaultMaxStaleness is how long a node serves without the database unless told otherwise.
+const DefaultMaxStaleness = 2 * time.Minute
+
 // slack is added to another node's max_staleness before its lease counts as over. It covers clocks that run at different rates
 // (the kernel slews by at most 500 ppm: 60 ms in two minutes) many times.
 const slack = time.Second

@@ -86,6 +86,3 @@ func (c *Catalog) Deployments(organization, project string) []*gatehouse.Deploym
 	}
 	return out
 }
-
-// Keys counts the keys the node knows, revoked ones too.
-func (c *Catalog) Keys() int { return c.replica.keys.len() }

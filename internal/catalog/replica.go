@@ -1,6 +1,8 @@
 package catalog
 
 import (
+	"strings"
+
 	"gatehouse"
 )
 
@@ -25,14 +27,14 @@ type replica struct {
 
 func newReplica() *replica {
 	return &replica{
-		organizations: newTable[string, gatehouse.Organization](64, hashString),
-		projects:      newTable[string, gatehouse.Project](256, hashString),
-		users:         newTable[string, gatehouse.User](1024, hashString),
-		members:       newTable[memberID, gatehouse.ProjectUser](1024, hashMember),
-		accounts:      newTable[string, gatehouse.ServiceAccount](1024, hashString),
-		keys:          newTable[keyID, Key](4096, hashKeyID),
-		upstreams:     newTable[string, gatehouse.Upstream](64, hashString),
-		routes:        newTable[string, routing](64, hashString),
+		organizations: newTable(hashString, func(o *gatehouse.Organization) string { return o.ID }),
+		projects:      newTable(hashString, func(p *gatehouse.Project) string { return p.ID }),
+		users:         newTable(hashString, func(u *gatehouse.User) string { return u.ID }),
+		members:       newTable(hashMember, func(m *gatehouse.ProjectUser) memberID { return memberID{m.Project, m.User} }),
+		accounts:      newTable(hashString, func(a *gatehouse.ServiceAccount) string { return a.ID }),
+		keys:          newTable(hashKeyID, func(k *Key) keyID { return keyID(k.id[len(gatehouse.PrefixKey):]) }),
+		upstreams:     newTable(hashString, func(u *gatehouse.Upstream) string { return u.ID }),
+		routes:        newTable(hashString, func(r *routing) string { return r.organization }),
 		parts:         map[string]*parts{},
 		stale:         map[string]bool{},
 		policies:      map[string]*Policy{},
@@ -49,57 +51,55 @@ const (
 )
 
 // replace puts v in place of an older row.
-func replace[K comparable, V any](t *table[K, V], k K, v *V, rev func(*V) int64) outcome {
-	prev := t.get(k)
-	if prev == nil {
-		t.put(k, v)
-		return added
-	}
-	if rev(v) <= rev(prev) {
+func replace[K comparable, V any](t *table[K, V], v *V, rev func(*V) int64) outcome {
+	prev := t.get(t.key(v))
+	if prev != nil && rev(v) <= rev(prev) {
 		return ignored
 	}
-	t.put(k, v)
+	t.put(v)
+	if prev == nil {
+		return added
+	}
 	return replaced
 }
 
 func (r *replica) putOrganization(o *gatehouse.Organization) outcome {
-	return replace(&r.organizations, o.ID, o, func(o *gatehouse.Organization) int64 { return o.Rev })
+	return replace(&r.organizations, o, func(o *gatehouse.Organization) int64 { return o.Rev })
 }
 
 func (r *replica) putProject(p *gatehouse.Project) outcome {
 	p.Organization = r.organizationID(p.Organization)
-	return replace(&r.projects, p.ID, p, func(p *gatehouse.Project) int64 { return p.Rev })
+	return replace(&r.projects, p, func(p *gatehouse.Project) int64 { return p.Rev })
 }
 
 func (r *replica) putUser(u *gatehouse.User) outcome {
 	u.Organization = r.organizationID(u.Organization)
-	return replace(&r.users, u.ID, u, func(u *gatehouse.User) int64 { return u.Rev })
+	return replace(&r.users, u, func(u *gatehouse.User) int64 { return u.Rev })
 }
 
 func (r *replica) putMember(m *gatehouse.ProjectUser) outcome {
 	m.Project, m.User = r.projectID(m.Project), r.userID(m.User)
-	return replace(&r.members, memberID{m.Project, m.User}, m, func(m *gatehouse.ProjectUser) int64 { return m.Rev })
+	return replace(&r.members, m, func(m *gatehouse.ProjectUser) int64 { return m.Rev })
 }
 
 func (r *replica) putAccount(a *gatehouse.ServiceAccount) outcome {
 	a.Organization, a.Project = r.organizationID(a.Organization), r.projectID(a.Project)
-	return replace(&r.accounts, a.ID, a, func(a *gatehouse.ServiceAccount) int64 { return a.Rev })
+	return replace(&r.accounts, a, func(a *gatehouse.ServiceAccount) int64 { return a.Rev })
 }
 
 // putKey ignores a row whose id no key's text can hold.
 func (r *replica) putKey(row *gatehouse.Key) outcome {
 	k := new(Key)
-	id, ok := r.setKey(k, row)
-	if !ok {
+	if !r.setKey(k, row) {
 		return ignored
 	}
-	return replace(&r.keys, id, k, func(k *Key) int64 { return k.Rev })
+	return replace(&r.keys, k, func(k *Key) int64 { return k.Rev })
 }
 
 // putUpstream also marks the organization's routing; compile renews it.
 func (r *replica) putUpstream(u *gatehouse.Upstream) outcome {
 	u.Organization = r.organizationID(u.Organization)
-	out := replace(&r.upstreams, u.ID, u, func(u *gatehouse.Upstream) int64 { return u.Rev })
+	out := replace(&r.upstreams, u, func(u *gatehouse.Upstream) int64 { return u.Rev })
 	if out != ignored {
 		r.partsOf(u.Organization).upstreams[u.ID] = u
 	}
@@ -123,6 +123,27 @@ func (r *replica) putDeployment(d *gatehouse.Deployment) outcome {
 	return out
 }
 
+func (r *replica) dropKey(id string) {
+	if id, ok := keyIDOf(strings.TrimPrefix(id, gatehouse.PrefixKey)); ok {
+		r.keys.remove(id)
+	}
+}
+
+func (r *replica) dropUpstream(id string) {
+	if u := r.upstreams.get(id); u != nil {
+		delete(r.partsOf(u.Organization).upstreams, id)
+		r.upstreams.remove(id)
+	}
+}
+
+func (r *replica) dropDeployment(id string) {
+	for organization, p := range r.parts {
+		if p.deployments[id] != nil {
+			delete(r.partsOf(organization).deployments, id)
+		}
+	}
+}
+
 // partsOf returns an organization's parts, which the caller is about to change.
 func (r *replica) partsOf(organization string) *parts {
 	r.stale[organization] = true
@@ -137,7 +158,7 @@ func (r *replica) partsOf(organization string) *parts {
 // compile renews the routing of the organizations whose upstreams or deployments changed.
 func (r *replica) compile() {
 	for organization := range r.stale {
-		r.routes.put(organization, r.parts[organization].compile())
+		r.routes.put(r.parts[organization].compile(organization))
 	}
 	clear(r.stale)
 }

@@ -10,9 +10,10 @@ import (
 // routing is what an organization's requests may be sent to, compiled so that one lookup finds the deployment of a name. It is
 // immutable; a change of an upstream or a deployment of the organization compiles it again.
 type routing struct {
-	upstreams   []*gatehouse.Upstream              // live, by name
-	deployments []*gatehouse.Deployment            // live, by name, those for certain projects before those for all
-	byName      map[string][]*gatehouse.Deployment // parts of deployments
+	organization string
+	upstreams    []*gatehouse.Upstream              // live, by name
+	deployments  []*gatehouse.Deployment            // live, by name, those for certain projects before those for all
+	byName       map[string][]*gatehouse.Deployment // parts of deployments
 }
 
 // anyName is the name of the deployment that serves every name no other deployment has.
@@ -45,8 +46,8 @@ func newParts() *parts {
 }
 
 // compile makes the routing of an organization's parts.
-func (p *parts) compile() *routing {
-	r := &routing{byName: make(map[string][]*gatehouse.Deployment, len(p.deployments))}
+func (p *parts) compile(organization string) *routing {
+	r := &routing{organization: organization, byName: make(map[string][]*gatehouse.Deployment, len(p.deployments))}
 	for _, u := range p.upstreams {
 		if u.RemovedAt == 0 {
 			r.upstreams = append(r.upstreams, u)
