@@ -6,6 +6,7 @@ import (
 
 	"gatehouse"
 	"gatehouse/internal/dialect/strictjson"
+	"gatehouse/internal/dialect/usage"
 )
 
 // BodyKind is what a request body of an operation may be.
@@ -28,22 +29,6 @@ const (
 	ModelNone     ModelRule = iota // the operation has no model of its own
 	ModelOptional                  // the body may name one; else DefaultModel, else the upstream of the object or of the project
 	ModelRequired                  // a request without one is a 400
-)
-
-// UsageShape is where an answer of an operation says what it used.
-type UsageShape uint8
-
-// The shapes; the paths and events behind each are those of package usage.
-const (
-	UsageNone UsageShape = iota
-	UsageChat
-	UsageCompletions
-	UsageResponses
-	UsageEmbeddings
-	UsageImages
-	UsageTranscription
-	UsageSpeech
-	UsageRun // an assistant's run: usage in the run object and in thread.run.completed
 )
 
 // StoreRule is when an answer creates an object that later requests name by id.
@@ -71,11 +56,11 @@ type Op struct {
 
 	Body         BodyKind
 	Model        ModelRule
-	DefaultModel string // the model the endpoint documents for a body without one
-	Usage        UsageShape
-	Meter        string // the usage endpoint of OpenAI this counts in: "completions", "embeddings", ...; "" is not metered
-	Scope        string // what a restricted key needs
-	Read         bool   // enough for it: api.all.read
+	DefaultModel string      // the model the endpoint documents for a body without one
+	Usage        usage.Shape // where an answer says what it used
+	Meter        string      // the usage endpoint of OpenAI this counts in: "completions", "embeddings", ...; "" is not metered
+	Scope        string      // what a restricted key needs
+	Read         bool        // enough for it: api.all.read
 
 	Creates string    // the kind of object an answer creates, "" for none
 	Stores  StoreRule // when it does
@@ -83,10 +68,11 @@ type Op struct {
 	Refs    []PathRef // objects the path names, outermost first
 	List    bool      // answers with objects of the whole upstream account
 
-	Owned      bool // the object the path names or the answer creates belongs to one project, and that is enforced
-	SoleTenant bool // answered only where the upstream's credential serves one project
-	Once       bool // a create: may be sent a second time only if no byte of the first was written
-	Local      bool // answered by Gatehouse from its own directory, never by an upstream
+	Owned       bool // the object the path names or the answer creates belongs to one project, and that is enforced
+	SoleTenant  bool // answered only where the upstream's credential serves one project
+	Once        bool // a create: may be sent a second time only if no byte of the first was written
+	InjectUsage bool // a stream says what it used only when stream_options.include_usage asks for it
+	Local       bool // answered by Gatehouse from its own directory, never by an upstream
 	// Spec is what is read of a JSON body, At where it is in a scan's result; nil for an operation without one.
 	Spec *strictjson.Spec
 	At   FieldIndex
@@ -176,6 +162,7 @@ func build(rows []Op) []*Op {
 			o.Once = true
 		}
 		o.readFields()
+		o.InjectUsage = o.At.IncludeUsage >= 0
 		ops[i] = o
 	}
 	return ops

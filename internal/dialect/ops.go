@@ -1,6 +1,10 @@
 package dialect
 
-import "net/http"
+import (
+	"net/http"
+
+	"gatehouse/internal/dialect/usage"
+)
 
 const (
 	get   = http.MethodGet
@@ -20,21 +24,21 @@ var ops = build([]Op{
 	{Name: "models.delete", Method: del, Pattern: "/models/{model...}", SoleTenant: true},
 
 	// Chat completions, and the ones that were stored with `store`.
-	{Name: "chat.completions.create", Method: post, Pattern: "/chat/completions", Body: BodyJSON, Model: ModelRequired, Usage: UsageChat, Meter: "completions", Scope: "model.request", Creates: "chat.completion", Stores: StoreIfTrue, Owned: true, deployment: true},
+	{Name: "chat.completions.create", Method: post, Pattern: "/chat/completions", Body: BodyJSON, Model: ModelRequired, Usage: usage.Chat, Meter: "completions", Scope: "model.request", Creates: "chat.completion", Stores: StoreIfTrue, Owned: true, deployment: true},
 	{Name: "chat.completions.list", Method: get, Pattern: "/chat/completions", Scope: "api.chat.completions.read", List: true, SoleTenant: true},
 	{Name: "chat.completions.retrieve", Method: get, Pattern: "/chat/completions/{completion_id}", Scope: "api.chat.completions.read", Owned: true},
 	{Name: "chat.completions.update", Method: post, Pattern: "/chat/completions/{completion_id}", Body: BodyJSON, Scope: "api.chat.completions.write", Owned: true},
 	{Name: "chat.completions.delete", Method: del, Pattern: "/chat/completions/{completion_id}", Scope: "api.chat.completions.write", Owned: true},
 	{Name: "chat.completions.messages.list", Method: get, Pattern: "/chat/completions/{completion_id}/messages", Scope: "api.chat.completions.read", Owned: true},
-	{Name: "completions.create", Method: post, Pattern: "/completions", Body: BodyJSON, Model: ModelRequired, Usage: UsageCompletions, Meter: "completions", Scope: "model.request", deployment: true},
+	{Name: "completions.create", Method: post, Pattern: "/completions", Body: BodyJSON, Model: ModelRequired, Usage: usage.Completions, Meter: "completions", Scope: "model.request", deployment: true},
 
 	// Responses. The beta twins are the same paths with ?beta=true.
-	{Name: "responses.create", Method: post, Pattern: "/responses", Body: BodyJSON, Model: ModelOptional, Usage: UsageResponses, Meter: "completions", Creates: "response", Stores: StoreUnlessFalse, Owned: true},
+	{Name: "responses.create", Method: post, Pattern: "/responses", Body: BodyJSON, Model: ModelOptional, Usage: usage.Responses, Meter: "completions", Creates: "response", Stores: StoreUnlessFalse, Owned: true},
 	{Name: "responses.input_tokens", Method: post, Pattern: "/responses/input_tokens", Body: BodyJSON, Model: ModelOptional},
-	{Name: "responses.compact", Method: post, Pattern: "/responses/compact", Body: BodyJSON, Model: ModelRequired, Usage: UsageResponses, Meter: "completions"},
-	{Name: "responses.retrieve", Method: get, Pattern: "/responses/{response_id}", Usage: UsageResponses, Owned: true},
+	{Name: "responses.compact", Method: post, Pattern: "/responses/compact", Body: BodyJSON, Model: ModelRequired, Usage: usage.Responses, Meter: "completions"},
+	{Name: "responses.retrieve", Method: get, Pattern: "/responses/{response_id}", Usage: usage.Responses, Owned: true},
 	{Name: "responses.delete", Method: del, Pattern: "/responses/{response_id}", Owned: true},
-	{Name: "responses.cancel", Method: post, Pattern: "/responses/{response_id}/cancel", Usage: UsageResponses, Owned: true},
+	{Name: "responses.cancel", Method: post, Pattern: "/responses/{response_id}/cancel", Usage: usage.Responses, Owned: true},
 	{Name: "responses.input_items.list", Method: get, Pattern: "/responses/{response_id}/input_items", Owned: true},
 
 	// Conversations.
@@ -48,15 +52,15 @@ var ops = build([]Op{
 	{Name: "conversations.items.delete", Method: del, Pattern: "/conversations/{conversation_id}/items/{item_id}", Owned: true},
 
 	// Calls of a model that leave nothing behind.
-	{Name: "embeddings.create", Method: post, Pattern: "/embeddings", Body: BodyJSON, Model: ModelRequired, Usage: UsageEmbeddings, Meter: "embeddings", Scope: "model.request", deployment: true},
+	{Name: "embeddings.create", Method: post, Pattern: "/embeddings", Body: BodyJSON, Model: ModelRequired, Usage: usage.Embeddings, Meter: "embeddings", Scope: "model.request", deployment: true},
 	{Name: "moderations.create", Method: post, Pattern: "/moderations", Body: BodyJSON, Model: ModelOptional, DefaultModel: "omni-moderation-latest", Meter: "moderations", Scope: "model.request"},
-	{Name: "images.generate", Method: post, Pattern: "/images/generations", Body: BodyJSON, Model: ModelOptional, DefaultModel: "dall-e-2", Usage: UsageImages, Meter: "images", Scope: "model.request", deployment: true},
-	{Name: "images.edit", Method: post, Pattern: "/images/edits", Body: BodyJSONOrForm, Model: ModelOptional, DefaultModel: "gpt-image-1.5", Usage: UsageImages, Meter: "images", Scope: "model.request", deployment: true},
-	{Name: "images.variation", Method: post, Pattern: "/images/variations", Body: BodyForm, Model: ModelOptional, DefaultModel: "dall-e-2", Usage: UsageImages, Meter: "images", Scope: "model.request"},
-	{Name: "audio.speech.create", Method: post, Pattern: "/audio/speech", Body: BodyJSON, Model: ModelRequired, Usage: UsageSpeech, Meter: "audio_speeches", Scope: "model.request", deployment: true},
-	{Name: "audio.transcriptions.create", Method: post, Pattern: "/audio/transcriptions", Body: BodyForm, Model: ModelRequired, Usage: UsageTranscription, Meter: "audio_transcriptions", Scope: "model.request", deployment: true},
-	{Name: "audio.translations.create", Method: post, Pattern: "/audio/translations", Body: BodyForm, Model: ModelRequired, Usage: UsageTranscription, Meter: "audio_transcriptions", Scope: "model.request", deployment: true},
-	{Name: "decisions.create", Method: post, Pattern: "/decisions", Body: BodyJSON, Model: ModelRequired, Usage: UsageResponses, Meter: "decisions", Scope: "model.request"},
+	{Name: "images.generate", Method: post, Pattern: "/images/generations", Body: BodyJSON, Model: ModelOptional, DefaultModel: "dall-e-2", Usage: usage.Images, Meter: "images", Scope: "model.request", deployment: true},
+	{Name: "images.edit", Method: post, Pattern: "/images/edits", Body: BodyJSONOrForm, Model: ModelOptional, DefaultModel: "gpt-image-1.5", Usage: usage.Images, Meter: "images", Scope: "model.request", deployment: true},
+	{Name: "images.variation", Method: post, Pattern: "/images/variations", Body: BodyForm, Model: ModelOptional, DefaultModel: "dall-e-2", Usage: usage.Images, Meter: "images", Scope: "model.request"},
+	{Name: "audio.speech.create", Method: post, Pattern: "/audio/speech", Body: BodyJSON, Model: ModelRequired, Usage: usage.Speech, Meter: "audio_speeches", Scope: "model.request", deployment: true},
+	{Name: "audio.transcriptions.create", Method: post, Pattern: "/audio/transcriptions", Body: BodyForm, Model: ModelRequired, Usage: usage.Transcription, Meter: "audio_transcriptions", Scope: "model.request", deployment: true},
+	{Name: "audio.translations.create", Method: post, Pattern: "/audio/translations", Body: BodyForm, Model: ModelRequired, Usage: usage.Transcription, Meter: "audio_transcriptions", Scope: "model.request", deployment: true},
+	{Name: "decisions.create", Method: post, Pattern: "/decisions", Body: BodyJSON, Model: ModelRequired, Usage: usage.Responses, Meter: "decisions", Scope: "model.request"},
 	{Name: "content_provenance_checks.create", Method: post, Pattern: "/content_provenance_checks", Body: BodyForm},
 
 	// Voices.
@@ -176,7 +180,7 @@ var ops = build([]Op{
 	{Name: "assistants.update", Method: post, Pattern: "/assistants/{assistant_id}", Body: BodyJSON, Model: ModelOptional, SoleTenant: true},
 	{Name: "assistants.delete", Method: del, Pattern: "/assistants/{assistant_id}", SoleTenant: true},
 	{Name: "threads.create", Method: post, Pattern: "/threads", Body: BodyJSON, Creates: "thread", SoleTenant: true},
-	{Name: "threads.create_and_run", Method: post, Pattern: "/threads/runs", Body: BodyJSON, Model: ModelOptional, Usage: UsageRun, Meter: "completions", SoleTenant: true, Once: true},
+	{Name: "threads.create_and_run", Method: post, Pattern: "/threads/runs", Body: BodyJSON, Model: ModelOptional, Usage: usage.Run, Meter: "completions", SoleTenant: true, Once: true},
 	{Name: "threads.retrieve", Method: get, Pattern: "/threads/{thread_id}", SoleTenant: true},
 	{Name: "threads.update", Method: post, Pattern: "/threads/{thread_id}", Body: BodyJSON, SoleTenant: true},
 	{Name: "threads.delete", Method: del, Pattern: "/threads/{thread_id}", SoleTenant: true},
@@ -185,12 +189,12 @@ var ops = build([]Op{
 	{Name: "threads.messages.retrieve", Method: get, Pattern: "/threads/{thread_id}/messages/{message_id}", SoleTenant: true},
 	{Name: "threads.messages.update", Method: post, Pattern: "/threads/{thread_id}/messages/{message_id}", Body: BodyJSON, SoleTenant: true},
 	{Name: "threads.messages.delete", Method: del, Pattern: "/threads/{thread_id}/messages/{message_id}", SoleTenant: true},
-	{Name: "threads.runs.create", Method: post, Pattern: "/threads/{thread_id}/runs", Body: BodyJSON, Model: ModelOptional, Usage: UsageRun, Meter: "completions", SoleTenant: true, Once: true},
+	{Name: "threads.runs.create", Method: post, Pattern: "/threads/{thread_id}/runs", Body: BodyJSON, Model: ModelOptional, Usage: usage.Run, Meter: "completions", SoleTenant: true, Once: true},
 	{Name: "threads.runs.list", Method: get, Pattern: "/threads/{thread_id}/runs", SoleTenant: true},
 	{Name: "threads.runs.retrieve", Method: get, Pattern: "/threads/{thread_id}/runs/{run_id}", SoleTenant: true},
 	{Name: "threads.runs.update", Method: post, Pattern: "/threads/{thread_id}/runs/{run_id}", Body: BodyJSON, SoleTenant: true},
 	{Name: "threads.runs.cancel", Method: post, Pattern: "/threads/{thread_id}/runs/{run_id}/cancel", SoleTenant: true},
-	{Name: "threads.runs.submit_tool_outputs", Method: post, Pattern: "/threads/{thread_id}/runs/{run_id}/submit_tool_outputs", Body: BodyJSON, Usage: UsageRun, Meter: "completions", SoleTenant: true, Once: true},
+	{Name: "threads.runs.submit_tool_outputs", Method: post, Pattern: "/threads/{thread_id}/runs/{run_id}/submit_tool_outputs", Body: BodyJSON, Usage: usage.Run, Meter: "completions", SoleTenant: true, Once: true},
 	{Name: "threads.runs.steps.list", Method: get, Pattern: "/threads/{thread_id}/runs/{run_id}/steps", SoleTenant: true},
 	{Name: "threads.runs.steps.retrieve", Method: get, Pattern: "/threads/{thread_id}/runs/{run_id}/steps/{step_id}", SoleTenant: true},
 
