@@ -178,6 +178,7 @@ const (
 	duplexWriting int32 = iota
 	duplexWritten       // the whole request is on its way; the answer is awaited
 	duplexEarly         // the answer, or the connection's end, came before that
+	duplexBroken        // the write failed first
 )
 
 // duplex writes the request on the caller's goroutine, so that Request.Reader is never read by another, while a second goroutine
@@ -212,7 +213,8 @@ func (c *conn) duplex(ctx context.Context, req *Request, head []byte, t Timeouts
 		}
 	case op == OpBody:
 		c.abort() // the peer must not wait for the rest
-	case state.Load() == duplexWriting:
+	case state.CompareAndSwap(duplexWriting, duplexBroken):
+		// As in simplex: the answer may be there all the same.
 		if c.readLimit(earlyWait) != nil {
 			c.abort()
 		}
@@ -226,7 +228,7 @@ func (c *conn) duplex(ctx context.Context, req *Request, head []byte, t Timeouts
 	case rerr == nil:
 		resp.body.framed.reuse = resp.body.framed.reuse && whole
 		return resp, nil
-	case werr != nil && state.Load() == duplexWriting:
+	case state.Load() == duplexBroken:
 		f := failure(ctx, OpWrite, werr)
 		f.Wrote = true
 		return nil, f
@@ -302,7 +304,7 @@ func (c *conn) copyBody(req *Request, write func([]byte) error) (op string, err 
 		}
 		switch {
 		case rerr == io.EOF && left > 0:
-			return OpBody, fmt.Errorf("%d bytes before its announced end: %w", left, io.ErrUnexpectedEOF)
+			return OpBody, errShort(left)
 		case rerr == io.EOF && left < 0:
 			if err := write([]byte("0\r\n\r\n")); err != nil {
 				return OpWrite, err
@@ -313,6 +315,11 @@ func (c *conn) copyBody(req *Request, write func([]byte) error) (op string, err 
 		}
 	}
 	return OpWrite, nil
+}
+
+// errShort is the failure of a Reader that gives less than was announced.
+func errShort(missing int64) error {
+	return fmt.Errorf("the body ends %d bytes before its announced length: %w", missing, io.ErrUnexpectedEOF)
 }
 
 // inChunk puts a chunk's frame around the n bytes at buf[pieceHead:].

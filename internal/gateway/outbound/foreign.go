@@ -171,14 +171,14 @@ func (x *foreign) request(e *Endpoint, req *Request, t Timeouts) (*http.Request,
 	}
 	switch size := req.size(); {
 	case req.Reader != nil && req.Length != 0:
-		hr.Body, hr.ContentLength = &gated{&x.body, req.Reader}, req.Length
+		hr.Body, hr.ContentLength = &gated{gate: &x.body, r: req.Reader, left: req.Length}, req.Length
 	case size > 0:
 		open := func() (io.ReadCloser, error) {
 			segments := make(net.Buffers, 0, len(req.Body))
 			for _, s := range req.Body {
 				segments = append(segments, s)
 			}
-			return &gated{&x.body, &segments}, nil
+			return &gated{gate: &x.body, r: &segments, left: size}, nil
 		}
 		hr.Body, _ = open()
 		hr.ContentLength, hr.GetBody = size, open
@@ -251,9 +251,11 @@ type gate struct {
 	err  error // why the body could not be read
 }
 
+// gated is one reading of a body.
 type gated struct {
 	gate *gate
 	r    io.Reader
+	left int64 // how many bytes are to come; -1: whatever comes
 }
 
 func (g *gated) Read(p []byte) (int, error) {
@@ -262,7 +264,19 @@ func (g *gated) Read(p []byte) (int, error) {
 	if g.gate.done {
 		return 0, errEarly
 	}
+	if g.left == 0 {
+		return 0, io.EOF
+	}
+	if g.left > 0 {
+		p = p[:min(int64(len(p)), g.left)]
+	}
 	n, err := g.r.Read(p)
+	if g.left > 0 {
+		g.left -= int64(n)
+		if err == io.EOF && g.left > 0 {
+			err = errShort(g.left)
+		}
+	}
 	if err != nil && err != io.EOF {
 		g.gate.err = err
 	}

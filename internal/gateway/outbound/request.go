@@ -177,21 +177,18 @@ func appendLength(b []byte, n int64) []byte {
 // credential, which only Request.Credential may.
 func owned(name string) bool {
 	switch len(name) {
-	case 6:
-		return strings.EqualFold(name, "Cookie")
-	case 7:
-		return strings.EqualFold(name, "api-key")
-	case 9:
-		return strings.EqualFold(name, "x-api-key")
-	case 13:
-		return strings.EqualFold(name, "Authorization")
-	case 19:
-		return strings.EqualFold(name, "Proxy-Authorization")
-	case 25:
-		return strings.EqualFold(name, "Ocp-Apim-Subscription-Key")
+	case 6, 7, 9, 13, 19, 25:
+		for _, credential := range credentialNames {
+			if strings.EqualFold(name, credential) {
+				return true
+			}
+		}
 	}
 	return framing(name)
 }
+
+// credentialNames are the fields that carry a credential in any dialect we know; owned looks at their lengths first.
+var credentialNames = []string{"Cookie", "api-key", "x-api-key", "Authorization", "Proxy-Authorization", "Ocp-Apim-Subscription-Key"}
 
 // framing reports whether a field says where a message ends, whom it is for, or what holds for this connection only.
 func framing(name string) bool {
