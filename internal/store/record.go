@@ -1,0 +1,294 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"gatehouse"
+)
+
+// Batch is measurements to record. Every part may be empty.
+type Batch struct {
+	Usage    []gatehouse.Usage
+	Requests []gatehouse.Request
+	LastUsed map[string]gatehouse.Millis // by key id
+	Objects  []gatehouse.Object
+	Deleted  []ObjectRef
+	Node     *NodeBeat // renews the node's row
+	DropNode string    // removes the row of the node with this id
+	// DropIncarnation, when set, removes the row of DropNode only while it belongs to this process: another one may have taken the
+	// name since.
+	DropIncarnation string
+	RequestsBefore  gatehouse.Millis // requests older than this are deleted; 0: none
+}
+
+// ObjectRef names an object that its project deleted.
+type ObjectRef struct {
+	ID      string
+	Project string
+	At      gatehouse.Millis
+}
+
+// NodeBeat is what a node says of itself when it renews.
+type NodeBeat struct {
+	ID                 string
+	AppliedSeq         int64  // the last event the node has applied
+	MaxStalenessMillis int64  // how long the node goes on without a renewal
+	Incarnation        string // of the process, new with every start
+}
+
+// Record writes a batch in one transaction, or nothing of it. A batch may be recorded again after an error or a crash: usage
+// counts once by its ID (the first one stands) and so do the sums; a request replaces what was recorded under its ID; a key's last
+// use and an object's deletion only move forward. Text that no database can store is made storable.
+//
+// An object whose id another project owns already stays that project's: it is logged and the rest of the batch is recorded.
+//
+// RequestsBefore is served after the batch, in transactions of its own, each bounded, so that it holds nobody up; when it fails
+// the batch is recorded nevertheless.
+func (db *DB) Record(ctx context.Context, b Batch) error {
+	err := db.retry(ctx, func() error { return db.recordBatch(ctx, &b) })
+	if err != nil || b.RequestsBefore == 0 {
+		return err
+	}
+	return db.pruneRequests(ctx, b.RequestsBefore)
+}
+
+func (db *DB) recordBatch(ctx context.Context, b *Batch) error {
+	if len(b.Usage)+len(b.Requests)+len(b.LastUsed)+len(b.Objects)+len(b.Deleted) == 0 && b.Node == nil && b.DropNode == "" {
+		return nil
+	}
+	stmts, err := db.stmts.prepare(ctx, db.record)
+	if err != nil {
+		return db.fail("prepare a record", err)
+	}
+	sqlTx, err := db.record.BeginTx(ctx, db.engine.writeTx)
+	if err != nil {
+		return db.fail("begin a record", err)
+	}
+	defer rollback(sqlTx)
+	r := recorder{ctx: ctx, db: db, tx: sqlTx, stmts: stmts}
+	// Every node takes rows in one order, table by table and by key within: so they wait for each other and never in a circle.
+	for _, part := range []func(*Batch) error{r.node, r.usage, r.requests, r.lastUsed, r.objects, r.deleted} {
+		if err := part(b); err != nil {
+			return err
+		}
+	}
+	if err := sqlTx.Commit(); err != nil {
+		return db.fail("commit a record", err)
+	}
+	for _, o := range r.foreign {
+		db.log.Warn("object belongs to another project already", "object_id", o.ID, "kind", o.Kind, "project", o.Project)
+	}
+	return nil
+}
+
+// recorder writes one batch.
+type recorder struct {
+	ctx     context.Context // of the call of Record, which it does not outlive
+	db      *DB
+	tx      *sql.Tx
+	stmts   map[statementKey]*sql.Stmt
+	foreign []gatehouse.Object // objects refused because another project has them
+}
+
+func (r *recorder) exec(op, query string, args ...any) error {
+	r.db.traced(query)
+	if _, err := r.tx.ExecContext(r.ctx, query, args...); err != nil {
+		return r.db.fail(op, err)
+	}
+	return nil
+}
+
+func (r *recorder) node(b *Batch) error {
+	const renew = `INSERT INTO nodes (id, incarnation, applied_seq, beat, max_staleness_millis) VALUES ($1, $2, $3, 1, $4)
+		ON CONFLICT (id) DO UPDATE SET incarnation = excluded.incarnation, applied_seq = excluded.applied_seq, beat = nodes.beat + 1,
+		max_staleness_millis = excluded.max_staleness_millis`
+	const drop = `DELETE FROM nodes WHERE id = $1`
+	const dropOwn = `DELETE FROM nodes WHERE id = $1 AND incarnation = $2`
+	if n := b.Node; n != nil {
+		if err := r.exec("renew node "+n.ID, renew, n.ID, n.Incarnation, n.AppliedSeq, n.MaxStalenessMillis); err != nil {
+			return err
+		}
+	}
+	switch {
+	case b.DropNode == "":
+		return nil
+	case b.DropIncarnation == "":
+		return r.exec("drop node "+b.DropNode, drop, b.DropNode)
+	}
+	return r.exec("drop node "+b.DropNode, dropOwn, b.DropNode, b.DropIncarnation)
+}
+
+var insertUsage = insert{op: "record usage", columns: 32, head: `INSERT INTO usage (id, at, organization, project, key_id, user_id, service_account, product, model, upstream_model, upstream,
+		service_tier, batch, confidence, cost_known, cost, input, cached, cache_write, input_text, input_audio, input_image, cached_audio,
+		cached_image, output, reasoning, output_text, output_audio, output_image, images, characters, audio_milliseconds) VALUES `,
+	tail: ` ON CONFLICT (id) DO NOTHING RETURNING id`}
+
+// usage inserts the rows that are new and adds those, and no others, to the sums.
+func (r *recorder) usage(b *Batch) error {
+	if len(b.Usage) == 0 {
+		return nil
+	}
+	byID := make(map[string]*gatehouse.Usage, len(b.Usage))
+	for i := range b.Usage {
+		u := &b.Usage[i]
+		if u.ID == "" {
+			return fmt.Errorf("record usage: no id")
+		}
+		if _, twice := byID[u.ID]; !twice {
+			byID[u.ID] = u
+		}
+	}
+	var fresh []*gatehouse.Usage
+	err := insertUsage.run(r, len(byID), slices.Values(slices.Sorted(maps.Keys(byID))), func(id string) []any {
+		u := byID[id]
+		args := make([]any, 0, insertUsage.columns)
+		args = append(args, u.ID, int64(u.At), clean(u.Organization), clean(u.Project), clean(u.Key), clean(u.User), clean(u.ServiceAccount), clean(u.Product),
+			clean(u.Model), clean(u.UpstreamModel), clean(u.Upstream), clean(u.ServiceTier), truth(u.Batch), string(u.Confidence), truth(u.CostKnown), int64(u.Cost))
+		return appendUnits(args, &u.Units)
+	}, func(id string) { fresh = append(fresh, byID[id]) })
+	if err != nil {
+		return err
+	}
+	return r.rollup(fresh)
+}
+
+// appendUnits appends the unit columns of usage and rollups, in their order.
+func appendUnits(args []any, u *gatehouse.Units) []any {
+	for _, n := range unitFields(u) {
+		args = append(args, *n)
+	}
+	return args
+}
+
+// unitFields returns u's counters in the order of the columns.
+func unitFields(u *gatehouse.Units) [16]*int64 {
+	return [16]*int64{&u.Input, &u.Cached, &u.CacheWrite, &u.InputText, &u.InputAudio, &u.InputImage, &u.CachedAudio, &u.CachedImage,
+		&u.Output, &u.Reasoning, &u.OutputText, &u.OutputAudio, &u.OutputImage, &u.Images, &u.Characters, &u.Milliseconds}
+}
+
+var insertRequests = insert{op: "record requests", columns: 7,
+	head: `INSERT INTO requests (id, client_request_id, at, organization, project, key_id, body) VALUES `,
+	tail: ` ON CONFLICT (id) DO UPDATE SET client_request_id = excluded.client_request_id, at = excluded.at, organization = excluded.organization,
+		project = excluded.project, key_id = excluded.key_id, body = excluded.body`}
+
+func (r *recorder) requests(b *Batch) error {
+	last := make(map[string]*gatehouse.Request, len(b.Requests))
+	for i := range b.Requests {
+		if b.Requests[i].ID == "" {
+			return fmt.Errorf("record request: no id")
+		}
+		last[b.Requests[i].ID] = &b.Requests[i]
+	}
+	bodies := make(map[string]string, len(last))
+	for id, q := range last {
+		body, err := json.Marshal(q) // replaces what is not UTF-8
+		if err != nil {
+			return fmt.Errorf("record request %s: %w", id, err)
+		}
+		bodies[id] = string(body)
+	}
+	return insertRequests.run(r, len(last), slices.Values(slices.Sorted(maps.Keys(last))), func(id string) []any {
+		q := last[id]
+		return []any{q.ID, clean(q.ClientRequestID), int64(q.At), clean(q.Organization), clean(q.Project), clean(q.Key), bodies[id]}
+	}, nil)
+}
+
+var insertLastUsed = insert{op: "record last use", columns: 2,
+	head: `INSERT INTO key_use (key_id, last_used_at) VALUES `,
+	tail: ` ON CONFLICT (key_id) DO UPDATE SET last_used_at = excluded.last_used_at WHERE key_use.last_used_at < excluded.last_used_at`}
+
+func (r *recorder) lastUsed(b *Batch) error {
+	return insertLastUsed.run(r, len(b.LastUsed), slices.Values(slices.Sorted(maps.Keys(b.LastUsed))), func(key string) []any {
+		return []any{clean(key), int64(b.LastUsed[key])}
+	}, nil)
+}
+
+var insertObjects = insert{op: "record objects", columns: 6,
+	head: `INSERT INTO objects (id, project, upstream, kind, created_at, deleted_at) VALUES `,
+	tail: ` ON CONFLICT (id) DO NOTHING RETURNING id`}
+
+// objects inserts the objects that are new and finds out which of the others are another project's.
+func (r *recorder) objects(b *Batch) error {
+	const owner = `SELECT project FROM objects WHERE id = $1`
+	first := make(map[string]*gatehouse.Object, len(b.Objects))
+	for i := range b.Objects {
+		o := &b.Objects[i]
+		if o.ID == "" {
+			return fmt.Errorf("record object: no id")
+		}
+		if _, twice := first[o.ID]; !twice {
+			first[o.ID] = o
+		}
+	}
+	r.foreign = nil
+	fresh := make(map[string]bool, len(first))
+	err := insertObjects.run(r, len(first), slices.Values(slices.Sorted(maps.Keys(first))), func(id string) []any {
+		o := first[id]
+		return []any{clean(o.ID), clean(o.Project), clean(o.Upstream), clean(o.Kind), int64(o.CreatedAt), int64(o.DeletedAt)}
+	}, func(id string) { fresh[id] = true })
+	if err != nil {
+		return err
+	}
+	for i := range b.Objects {
+		o := &b.Objects[i]
+		if fresh[clean(o.ID)] && first[o.ID].Project == o.Project {
+			continue
+		}
+		var project string
+		r.db.traced(owner)
+		if err := r.tx.QueryRowContext(r.ctx, owner, clean(o.ID)).Scan(&project); err != nil {
+			return r.db.fail("record object "+o.ID, err)
+		}
+		if project != clean(o.Project) {
+			r.foreign = append(r.foreign, *o)
+		}
+	}
+	return nil
+}
+
+func (r *recorder) deleted(b *Batch) error {
+	const query = `UPDATE objects SET deleted_at = $3 WHERE id = $1 AND project = $2 AND deleted_at = 0`
+	refs := slices.SortedFunc(slices.Values(b.Deleted), func(a, b ObjectRef) int { return cmp.Compare(a.ID, b.ID) })
+	for _, ref := range refs {
+		if err := r.exec("delete object "+ref.ID, query, clean(ref.ID), clean(ref.Project), int64(ref.At)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pruneSlice bounds how many requests one transaction deletes.
+const pruneSlice = 500
+
+// pruneRequests deletes requests older than before, organization by organization, since that is how they are indexed.
+func (db *DB) pruneRequests(ctx context.Context, before gatehouse.Millis) error {
+	const query = `DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE organization = $1 AND at < $2 ORDER BY at, id LIMIT $3)`
+	organizations := []string{""} // what was refused before it was known whose it is
+	err := db.View(ctx, func(tx *Tx) error {
+		return tx.EachOrganization(func(o *gatehouse.Organization) error { organizations = append(organizations, o.ID); return nil })
+	})
+	if err != nil {
+		return err
+	}
+	for _, organization := range organizations {
+		for more := true; more; {
+			db.traced(query)
+			res, err := db.record.ExecContext(ctx, query, organization, int64(before), pruneSlice)
+			if err != nil {
+				return db.fail("prune requests", err)
+			}
+			n, err := res.RowsAffected()
+			if err != nil {
+				return db.fail("prune requests", err)
+			}
+			more = n == pruneSlice
+		}
+	}
+	return nil
+}
