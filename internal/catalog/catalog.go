@@ -8,28 +8,42 @@
 package catalog
 
 import (
+	"log/slog"
 	"sync"
 	"sync/atomic"
+
+	"gatehouse/internal/store"
 )
 
-// Catalog is a node's replica. Its lookups and Fresh may be called from any goroutine; Run, once, keeps it current.
+// Catalog is a node's replica. Its lookups, Fresh and Settle may be called from any goroutine; Run, once, keeps it current.
 type Catalog struct {
+	db      *store.DB
+	logger  *slog.Logger
+	waker   Waker
+	single  bool
 	replica *replica
 	applied atomic.Int64
 	lease   leaseholder
 	lag     lag
-	single  bool
+	nodes   nodes
 
-	mu       sync.Mutex // guards listeners, and is held while they are called: never two at a time
+	advancing sync.Mutex    // guards advanced
+	advanced  chan struct{} // closed when more is applied
+
+	mu       sync.Mutex // guards onChange, and is held while they are called: never two at a time
 	onChange []func()
+
+	// The rest is the follower's own.
+	lastID  string // id of the last event applied
+	failing bool   // the database did not answer the last time
 }
 
 // Applied returns the sequence number up to which every change is in memory.
 func (c *Catalog) Applied() int64 { return c.applied.Load() }
 
-// OnChange registers a function that is called after a change that may have narrowed what somebody is allowed: a row that
-// another row replaced, and also when the lease runs out. Calls never overlap; they hold up the follower, so f only starts
-// what takes long. Register before Run.
+// OnChange registers a function that is called after a change that may have narrowed what somebody is allowed, which is any row
+// in the place of another, and when the lease runs out. Calls never overlap. A change is acknowledged to other nodes only after
+// the calls returned, so f starts what takes long and does not wait for it. Register before Run; f must not register.
 func (c *Catalog) OnChange(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
