@@ -68,13 +68,18 @@ func (c *conn) handshake(ctx context.Context, cfg *tls.Config) error {
 type wire struct {
 	*net.TCPConn
 	dry bool // reads find nothing, without asking the kernel
+	cut bool // the connection ended; under a session that had ended before, nobody would have read that far
 }
 
 func (w *wire) Read(p []byte) (int, error) {
 	if w.dry {
 		return 0, os.ErrDeadlineExceeded // which a TLS session survives
 	}
-	return w.TCPConn.Read(p)
+	n, err := w.TCPConn.Read(p)
+	if err == io.EOF {
+		w.cut = true
+	}
+	return n, err
 }
 
 // clean reports whether nothing of the peer's is left over in our buffers: bytes after an answer would be taken for the head of

@@ -245,14 +245,14 @@ var errEarly = errors.New("answered before the request was written")
 func (c *conn) writeBody(req *Request, state *atomic.Int32, idle time.Duration) (op string, err error) {
 	write := func(p []byte) error {
 		for len(p) > 0 {
+			piece := p[:min(len(p), largeBody)]
+			if err := c.writeLimit(idle); err != nil {
+				return err
+			}
+			// After the limit is set: the answer's goroutine changes the state first and then the limit, so that no order of the
+			// two leaves a write waiting that was to be stopped.
 			if state.Load() != duplexWriting {
 				return errEarly
-			}
-			piece := p[:min(len(p), largeBody)]
-			if state.Load() == duplexWriting {
-				if err := c.writeLimit(idle); err != nil {
-					return err
-				}
 			}
 			if _, err := c.nc.Write(piece); err != nil {
 				return err

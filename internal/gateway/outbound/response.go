@@ -369,7 +369,8 @@ func (b *Body) read(p []byte) (int, error) {
 		return n, err
 	case formClose:
 		n, err := b.readData(p)
-		if err == errEOF {
+		// Under TLS the end must be the session's: one of the connection alone may be somebody's on the way (RFC 9112, 9.8).
+		if err == errEOF && (b.c.wire == nil || !b.c.wire.cut) {
 			err = io.EOF
 		}
 		return n, err
