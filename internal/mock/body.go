@@ -11,7 +11,8 @@ import (
 	"sync"
 )
 
-// buffers holds the memory of request bodies between requests. Larger ones are left to the collector.
+// buffers holds the memory of request bodies, and of texts out of them, between requests. Larger ones are left to the
+// collector.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 const maxPooled = 1 << 20

@@ -40,8 +40,13 @@ type chatRequest struct {
 // chat answers POST /chat/completions.
 func (c *call) chat() error {
 	return c.body(func(b []byte) error {
-		q := chatRequest{n: 1, obfuscate: true, seed: prose.Seed}
-		if err := q.parse(b); err != nil {
+		scratch := buffers.Get().(*[]byte)
+		q := chatRequest{n: 1, obfuscate: true, seed: prose.Seed, scratch: *scratch}
+		err := q.parse(b)
+		if *scratch, q.scratch = q.scratch, nil; cap(*scratch) <= maxPooled {
+			buffers.Put(scratch)
+		}
+		if err != nil {
 			if err == scan.ErrSyntax {
 				return badJSON
 			}
