@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -19,6 +20,7 @@ import (
 // start starts a server of net/http's; two makes it speak HTTP/2, without TLS as h2c.
 func start(s *httptest.Server, withTLS, two bool) {
 	s.EnableHTTP2 = two
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // connections that a test gives up are no news
 	if withTLS {
 		s.StartTLS()
 		return
