@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gatehouse"
+	"gatehouse/internal/store"
 )
 
 const (
@@ -246,6 +247,9 @@ func (d *drainer) add(rec frame, segment uint64) {
 		d.reject(&e, err)
 		return
 	}
+	if e.usage == nil && e.request == nil && e.object == nil {
+		return // released without a decision
+	}
 	d.entries = append(d.entries, e)
 }
 
@@ -263,8 +267,8 @@ func settledEntry(payload []byte) (*gatehouse.Usage, *gatehouse.Request, string,
 }
 
 // batchOf makes one batch of entries.
-func batchOf(entries []entry) storeBatch {
-	var b storeBatch
+func batchOf(entries []entry) store.Batch {
+	b := store.Batch{Usage: make([]gatehouse.Usage, 0, len(entries)), Requests: make([]gatehouse.Request, 0, len(entries))}
 	for i := range entries {
 		e := &entries[i]
 		if e.usage != nil {
@@ -280,7 +284,7 @@ func batchOf(entries []entry) storeBatch {
 			b.LastUsed[e.key] = max(b.LastUsed[e.key], e.lastUse)
 		}
 		if e.object != nil && e.gone {
-			b.Deleted = append(b.Deleted, storeObjectRef{ID: e.object.ID, Project: e.object.Project, At: e.object.DeletedAt})
+			b.Deleted = append(b.Deleted, store.ObjectRef{ID: e.object.ID, Project: e.object.Project, At: e.object.DeletedAt})
 		} else if e.object != nil {
 			b.Objects = append(b.Objects, *e.object)
 		}

@@ -162,6 +162,9 @@ func (c *Charge) priced() string {
 // fails a request. Refusals beyond 100 a second (1,000 at once) of callers without a good credential, and beyond 1,000 a second
 // (10,000 at once) of others, are counted and not kept, so that nobody can fill a disk by being refused.
 func (l *Ledger) Decide(r *gatehouse.Request) {
+	if r.ID == "" {
+		return // nobody could ask for it
+	}
 	if r.Rule != RuleServed {
 		b := &l.known
 		if r.Key == "" {
@@ -195,6 +198,9 @@ func (l *Ledger) Own(o gatehouse.Object) error { return l.object(kindOwn, &o) }
 func (l *Ledger) Disown(o gatehouse.Object) error { return l.object(kindDisown, &o) }
 
 func (l *Ledger) object(k kind, o *gatehouse.Object) error {
+	if o.ID == "" {
+		return errors.New("journal an object: it has no id")
+	}
 	b, start := beginFrame(nil, k)
 	end, err := l.journal.write(endFrame(appendObject(b, o), start))
 	if err != nil || l.cfg.Sync > 0 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse"
+	"gatehouse/internal/store"
 )
 
 // Config is what a Ledger needs.
@@ -17,7 +18,7 @@ type Config struct {
 	// one process: a second one that opens it is refused.
 	Dir string
 	// DB is where records end up.
-	DB recorder
+	DB *store.DB
 	// Sync is how long a record may wait for its fsync, and so what a power failure may lose; a killed process loses nothing either
 	// way. 0 waits for the disk with every hold, settlement and object.
 	Sync time.Duration
@@ -31,7 +32,7 @@ type Config struct {
 type Ledger struct {
 	cfg     Config
 	journal journal
-	record  func(context.Context, storeBatch) error
+	record  func(context.Context, store.Batch) error
 
 	bufs      sync.Pool // *[]byte: records being encoded
 	anonymous bucket    // refusals of callers nobody knows
@@ -51,7 +52,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 }
 
 // open is Open with the two doors to the outside that tests hold shut: the database and write(2).
-func open(ctx context.Context, cfg Config, record func(context.Context, storeBatch) error, write func(*os.File, []byte) (int, error)) (*Ledger, error) {
+func open(ctx context.Context, cfg Config, record func(context.Context, store.Batch) error, write func(*os.File, []byte) (int, error)) (*Ledger, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}

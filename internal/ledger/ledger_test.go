@@ -15,13 +15,14 @@ import (
 	"time"
 
 	"gatehouse"
+	"gatehouse/internal/store"
 )
 
 // book stands where the database stands: it keeps batches by its rules (usage once by id, requests by id), and can be away.
 type book struct {
 	mu       sync.Mutex
-	away     error                 // every batch fails
-	poison   func(storeBatch) bool // batches that fail
+	away     error                  // every batch fails
+	poison   func(store.Batch) bool // batches that fail
 	usage    map[string]gatehouse.Usage
 	offered  map[string]int // how often a usage id was given
 	requests map[string]gatehouse.Request
@@ -35,7 +36,7 @@ func newBook() *book {
 	return &book{usage: map[string]gatehouse.Usage{}, offered: map[string]int{}, requests: map[string]gatehouse.Request{}, objects: map[string]gatehouse.Object{}, lastUsed: map[string]gatehouse.Millis{}}
 }
 
-func (k *book) Record(_ context.Context, b storeBatch) error {
+func (k *book) Record(_ context.Context, b store.Batch) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.away != nil {
@@ -528,7 +529,7 @@ func TestDatabaseAwayKeepsMemoryBounded(t *testing.T) {
 func TestOneBadRecordDoesNotStopTheOthers(t *testing.T) {
 	dir, k := t.TempDir(), newBook()
 	l := opened(t, dir, k)
-	k.poison = func(b storeBatch) bool {
+	k.poison = func(b store.Batch) bool {
 		return slices.ContainsFunc(b.Usage, func(u gatehouse.Usage) bool { return u.ID == "req_fill_77" })
 	}
 	fill(t, l, 0, 700)

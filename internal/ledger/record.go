@@ -185,9 +185,12 @@ var errPayload = errors.New("record does not decode")
 
 // fields reads a payload from its front. The first field that is not there makes bad true and every later one zero.
 type fields struct {
-	b   []byte
+	b   []byte // what is left
+	all string // the payload, which every text is a part of: one allocation for all of them
 	bad bool
 }
+
+func fieldsOf(payload []byte) fields { return fields{b: payload, all: string(payload)} }
 
 func (f *fields) flags() byte {
 	if len(f.b) == 0 {
@@ -233,7 +236,12 @@ func (f *fields) bytes() []byte {
 // text returns the next string. PostgreSQL stores neither NUL nor text that is not UTF-8; a client may have sent both, and one
 // such record must not stop all that follow it.
 func (f *fields) text() string {
-	s := string(f.bytes())
+	n := len(f.bytes())
+	if f.bad {
+		return ""
+	}
+	end := len(f.all) - len(f.b)
+	s := f.all[end-n : end]
 	if strings.IndexByte(s, 0) >= 0 {
 		s = strings.ReplaceAll(s, "\x00", "\uFFFD")
 	}
@@ -314,7 +322,7 @@ func (f *fields) decision(r *gatehouse.Request) {
 }
 
 func decodeCharge(payload []byte) (Charge, error) {
-	f := fields{b: payload}
+	f := fieldsOf(payload)
 	var c Charge
 	f.charge(&c)
 	return c, f.done()
@@ -322,7 +330,7 @@ func decodeCharge(payload []byte) (Charge, error) {
 
 // decodeSettled returns the usage row (nil when the request was released) and the decision (nil when none was given).
 func decodeSettled(payload []byte) (*gatehouse.Usage, *gatehouse.Request, error) {
-	f := fields{b: payload}
+	f := fieldsOf(payload)
 	flags := f.flags()
 	var c Charge
 	f.charge(&c)
@@ -376,7 +384,7 @@ func heldID(payload []byte) ([]byte, error) {
 }
 
 func decodeRefusal(payload []byte) (*gatehouse.Request, error) {
-	f := fields{b: payload}
+	f := fieldsOf(payload)
 	flags := f.flags()
 	r := &gatehouse.Request{CostKnown: flags&flagCostKnown != 0}
 	r.ID = f.text()
@@ -396,7 +404,7 @@ func decodeRefusal(payload []byte) (*gatehouse.Request, error) {
 }
 
 func decodeObject(payload []byte) (gatehouse.Object, error) {
-	f := fields{b: payload}
+	f := fieldsOf(payload)
 	o := gatehouse.Object{ID: f.text(), Project: f.text(), Upstream: f.text(), Kind: f.text()}
 	o.CreatedAt = gatehouse.Millis(f.number())
 	o.DeletedAt = gatehouse.Millis(f.number())
