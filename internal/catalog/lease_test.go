@@ -68,6 +68,12 @@ func TestLease(t *testing.T) {
 // TestLeaseProtocol runs the protocol in the comment of lease as a model, every step of every node on its own, in any order and
 // with any pauses: no node accepts what a settled change forbids, and none does so after the time that was promised.
 func TestLeaseProtocol(t *testing.T) {
+	for range 100 { // rapid alone tries 100 histories; breaking the protocol in one place shows in one of a few thousand
+		checkLeaseProtocol(t)
+	}
+}
+
+func checkLeaseProtocol(t *testing.T) {
 	const length = 10 * time.Second
 	type node struct {
 		clock   testClock
