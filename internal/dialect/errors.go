@@ -41,10 +41,15 @@ var types = map[string]string{
 	"unsupported_country_region_territory": "request_forbidden",
 }
 
-// azureCodes are the codes of ours that have a word of their own in Azure's dialect.
-var azureCodes = map[string]string{
-	"missing_scope":   "PermissionDenied",
-	"model_not_found": "DeploymentNotFound",
+// azureCode returns Azure's own word for a code of ours at a status, "" where it has none.
+func azureCode(status int, code string) string {
+	switch {
+	case code == "missing_scope":
+		return "PermissionDenied"
+	case code == "model_not_found" && status == 404:
+		return "DeploymentNotFound"
+	}
+	return ""
 }
 
 // What Azure itself says, before what we say: people search for these sentences.
@@ -99,17 +104,18 @@ func AppendError(dst []byte, face Face, e *gatehouse.Error) []byte {
 		dst = appendNullable(dst, code)
 		return append(dst, `}}`...)
 	}
-	outer := l.azure
-	switch word, ok := azureCodes[code]; {
-	case ok:
-		outer = word
+	outer := azureCode(l.status, code)
+	switch {
+	case outer != "":
 	case kind == gatehouse.Invalid && code != "":
 		outer = code
+	default:
+		outer = l.azure
 	}
 	switch {
 	case code == "invalid_api_key" && kind == gatehouse.Unauthenticated:
 		message = azureBadKey + " " + message
-	case outer == "DeploymentNotFound" && kind == gatehouse.NotFound:
+	case outer == "DeploymentNotFound":
 		message = azureNoDeployment + " " + message
 	}
 	dst = append(dst, `{"error":{"code":`...)
@@ -130,10 +136,18 @@ func AppendError(dst []byte, face Face, e *gatehouse.Error) []byte {
 	return append(dst, `}}`...)
 }
 
-// AppendStreamError appends an error as the last events of a stream that has begun: a data event whose JSON has an `error`, which
-// every SDK raises, named "error" where the stream's events have names.
-func AppendStreamError(dst []byte, face Face, named bool, e *gatehouse.Error) []byte {
-	if named {
+// EventForm is whether the events of a stream have names.
+type EventForm uint8
+
+// The forms.
+const (
+	EventUnnamed EventForm = iota // data alone: chat and legacy completions
+	EventNamed                    // event and data: responses, images, audio
+)
+
+// AppendStreamError appends an error as the last event of a stream that has begun: its data has an `error`, which every SDK raises.
+func AppendStreamError(dst []byte, face Face, form EventForm, e *gatehouse.Error) []byte {
+	if form == EventNamed {
 		dst = append(dst, "event: error\n"...)
 	}
 	dst = append(dst, "data: "...)

@@ -49,8 +49,13 @@ func FaceHeaders(face Face, requestID, echoID, region string, set func(name, val
 const maxHint = 60 * time.Second
 
 // RetryHeaders calls set for the headers that tell an SDK whether and when to try again. A wait longer than SDKs obey is told
-// truthfully, with x-should-retry: false beside it, else openai-node would come back in half a second.
+// truthfully, with x-should-retry: false beside it, else openai-node would come back in half a second. What only a person can
+// mend, a quota or a spend limit, has no time at all.
 func RetryHeaders(e *gatehouse.Error, set func(name, value string)) {
+	if types[e.Code] == "insufficient_quota" {
+		set("X-Should-Retry", "false")
+		return
+	}
 	switch {
 	case e.NoRetry, e.Kind == gatehouse.Conflict, e.RetryAfterMillis > maxHint.Milliseconds():
 		set("X-Should-Retry", "false")

@@ -120,7 +120,7 @@ func upstreamSaid(status int, said string) string {
 
 // codeForAzure returns OpenAI's code, or the status where there is none, in Azure's words.
 func codeForAzure(status int, code string) string {
-	if word, ok := azureCodes[code]; ok {
+	if word := azureCode(status, code); word != "" {
 		return word
 	}
 	switch {
