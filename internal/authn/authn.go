@@ -66,8 +66,11 @@ type Identity struct {
 
 	plane plane
 	addr  netip.Addr
-	scope string // what Authorize granted, for Recheck
-	model string
+
+	// What Authorize was asked for, for Recheck.
+	authorized bool
+	scope      string
+	model      string
 }
 
 // plane is which of the two surfaces a credential is used on.
@@ -114,8 +117,8 @@ func (a *Authenticator) Authenticate(in *Presented, out *Identity) error {
 }
 
 // AuthenticateAdmin checks a credential for the administration API; OpenAI-Project is ignored there. It decides by the catalog as
-// Authenticate does. A change must therefore check the key once more in its own transaction: an admin key is worth nothing from the moment its
-// revocation commits.
+// Authenticate does. A change must therefore check the key once more in its own transaction: an admin key is worth nothing from
+// the moment its revocation commits.
 func (a *Authenticator) AuthenticateAdmin(in *Presented, out *Identity) error {
 	return a.authenticate(in, out, adminPlane)
 }

@@ -6,7 +6,9 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -392,6 +394,7 @@ func TestAuthorize(t *testing.T) {
 		{"restricted, no model", restricted, "model.request", "", 0, "", ""},
 		{"restricted, another scope", restricted, "api.files.read", "", gatehouse.Unauthenticated, "missing_scope", authn.ScopeMissing},
 		{"restricted, another model", restricted, "model.request", "gpt-4", gatehouse.Forbidden, "model_not_found", authn.ModelNotAllowed},
+		{"restricted, a scope that was forgotten", restricted, "", "gpt-4o", gatehouse.Unauthenticated, "missing_scope", authn.ScopeMissing},
 		{"free", free, "api.files.write", "anything", 0, "", ""},
 		{"viewer reads", viewer, "api.files.read", "", 0, "", ""},
 		{"viewer calls a model", viewer, "model.request", "gpt-4o", gatehouse.Unauthenticated, "missing_scope", authn.OwnerRole},
@@ -527,6 +530,51 @@ func TestFailuresAreReported(t *testing.T) {
 	}
 	if !reflect.DeepEqual(w.failures, want) {
 		t.Errorf("got %+v\nwant %+v", w.failures, want)
+	}
+}
+
+// While goroutines authenticate without a pause, a key is revoked; none that begins after the revocation has settled is let in,
+// and nobody else's request fails.
+func TestNoAcceptAfterRevoke(t *testing.T) {
+	w := newWorld(t, func(c *authn.Config) { c.OnFailure, c.OnIncident = nil, nil })
+	bystander := w.issue(gatehouse.ClassService)
+	for range 3 {
+		k := w.issue(gatehouse.ClassProject)
+		var id authn.Identity
+		must(t, w.auth.Authenticate(k.in(), &id))
+		var settled atomic.Bool
+		var running, done sync.WaitGroup
+		running.Add(4)
+		for range 4 {
+			done.Go(func() {
+				var again, other authn.Identity
+				for round, after := 0, 0; after < 50; round++ {
+					runtime.Gosched() // the catalog's follower needs a processor too
+					begun := settled.Load()
+					stood, accepted := w.auth.Recheck(&id) == nil, w.auth.Authenticate(k.in(), &again) == nil
+					if err := w.auth.Authenticate(bystander.in(), &other); err != nil {
+						t.Errorf("somebody else was refused: %v", err)
+					}
+					if round == 0 {
+						if !stood || !accepted {
+							t.Error("refused before the revocation")
+						}
+						running.Done()
+					}
+					if begun {
+						after++
+						if stood || accepted {
+							t.Errorf("after the revocation had settled an open stream stood: %v, a new request was accepted: %v", stood, accepted)
+							return
+						}
+					}
+				}
+			})
+		}
+		running.Wait()
+		w.change(k, func(k *gatehouse.Key) { k.RevokedAt = gatehouse.MillisOf(time.Now()) }) // returns when it has settled
+		settled.Store(true)
+		done.Wait()
 	}
 }
 

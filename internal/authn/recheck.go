@@ -8,11 +8,11 @@ import (
 )
 
 // Authorize checks that an authenticated caller may use a scope, and a model when model is not empty, and remembers both in id
-// for Recheck. The model is the deployment's public name. A role of viewer in the project reaches no further than api.all.read. It
-// returns a *gatehouse.Error that the face shows as OpenAI does: 401 for a scope on the data plane, 403 for a scope on the
+// for Recheck. The model is the deployment's public name. A role of viewer in the project reaches no further than api.all.read.
+// It returns a *gatehouse.Error that the face shows as OpenAI does: 401 for a scope on the data plane, 403 for a scope on the
 // administration API, 403 for a model. It writes to id: call it before another goroutine may call Recheck.
 func (a *Authenticator) Authorize(id *Identity, scope, model string) error {
-	id.scope, id.model = scope, model
+	id.scope, id.model, id.authorized = scope, model, true
 	if err := a.authorize(id, id.Key.Policy); err != nil {
 		return err
 	}
@@ -21,13 +21,11 @@ func (a *Authenticator) Authorize(id *Identity, scope, model string) error {
 
 // authorize decides by a policy, which is the key's own or, for Recheck, the one that has replaced it.
 func (a *Authenticator) authorize(id *Identity, p *catalog.Policy) *gatehouse.Error {
-	if id.scope != "" {
-		if p != nil && !Allowed(p.Scopes, id.scope) {
-			return missingScope(id.plane, id.scope)
-		}
-		if id.Project != nil && id.Key.OwnerUser() != "" && !Allowed(readOnly, id.scope) && a.role(id.Project, id.Org, id.Key) == gatehouse.RoleViewer {
-			return viewerOnly(id.scope)
-		}
+	if p != nil && !Allowed(p.Scopes, id.scope) {
+		return missingScope(id.plane, id.scope)
+	}
+	if id.Project != nil && id.Key.OwnerUser() != "" && !Allowed(readOnly, id.scope) && a.role(id.Project, id.Org, id.Key) == gatehouse.RoleViewer {
+		return viewerOnly(id.scope)
 	}
 	if id.model != "" && p != nil && len(p.Models) > 0 && !slices.Contains(p.Models, id.model) {
 		return modelRefused(id.model)
@@ -35,10 +33,10 @@ func (a *Authenticator) authorize(id *Identity, p *catalog.Policy) *gatehouse.Er
 	return nil
 }
 
-// Recheck checks an identity once more against what is in force now: just before the first byte goes to an upstream, and for every open
-// stream after a change. It repeats everything but the secret, which cannot have become wrong, and what Authorize granted. It
-// returns an error as Authenticate and Authorize do. It reads id and changes nothing, so any goroutine may call it; it allocates
-// nothing when the identity stands.
+// Recheck checks an identity once more against what is in force now: just before the first byte goes to an upstream, and for
+// every open stream after a change. It repeats everything but the secret, which cannot have become wrong, and what Authorize
+// granted, if it was called. It returns an error as Authenticate and Authorize do. It reads id and changes nothing, so any
+// goroutine may call it; it allocates nothing when the identity stands.
 func (a *Authenticator) Recheck(id *Identity) error {
 	if err := a.recheck(id); err != nil {
 		return err
@@ -79,6 +77,9 @@ func (a *Authenticator) recheck(id *Identity) *gatehouse.Error {
 	}
 	if key.Policy != id.Key.Policy && !addressAllowed(key.Policy, id.addr) {
 		return addressRefused(id.addr)
+	}
+	if !id.authorized {
+		return nil
 	}
 	return a.authorize(id, key.Policy)
 }
