@@ -185,6 +185,8 @@ func TestTranslateError(t *testing.T) {
 			`{"error":{"message":"The upstream answered with status 502 and no error that can be read. Try again, and if it persists give the administrator of this gateway the x-request-id of this answer.","type":"server_error","param":null,"code":null}}`},
 		{"nothing, to Azure", FaceOpenAI, FaceAzure, 504, "",
 			`{"error":{"code":"GatewayTimeout","message":"The upstream answered with status 504 and no error that can be read. Try again, and if it persists give the administrator of this gateway the x-request-id of this answer."}}`},
+		{"a message that is no text", FaceAzure, FaceOpenAI, 400, `{"error":{"code":"x","message":["a", "b"]}}`,
+			`{"error":{"message":"[\"a\", \"b\"]","type":"invalid_request_error","param":null,"code":"x"}}`},
 		{"null", FaceOpenAI, FaceOpenAI, 418, `{"error":null}`,
 			`{"error":{"message":"The upstream answered with status 418 and no error that can be read. Try again, and if it persists give the administrator of this gateway the x-request-id of this answer.","type":"invalid_request_error","param":null,"code":null}}`},
 	} {

@@ -214,6 +214,17 @@ var formFields = map[string][]string{
 	"files.create":                {"purpose"},
 }
 
+// FormObject returns the kind of object that the text of a multipart field names, "" for a field that names none.
+func FormObject(field string) string {
+	switch field {
+	case "file_id":
+		return "file"
+	case "consent":
+		return "audio.voice_consent"
+	}
+	return ""
+}
+
 // readFields fills in what an operation reads of its body.
 func (o *Op) readFields() {
 	o.At = indexOf(nothing)

@@ -40,8 +40,12 @@ func TranslateError(from, to Face, status int, body []byte) []byte {
 			members["param"] = json.RawMessage("null")
 		}
 	}
-	if textOf(members["message"]) == "" {
-		members["message"] = quote(upstreamSaid(status, ""))
+	if raw := members["message"]; len(raw) == 0 || raw[0] != '"' || textOf(raw) == "" {
+		said := plain(raw)
+		if said == "null" || said == `""` {
+			said = ""
+		}
+		members["message"] = quote(upstreamSaid(status, said))
 	}
 	order := []string{"message", "type", "param", "code"}
 	if to.IsAzure() {
