@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,6 +36,7 @@ type journal struct {
 	dir          string
 	segmentBytes int64
 	write2       func(*os.File, []byte) (int, error)
+	fsync        func(*os.File) error
 	now          func() time.Time
 	logger       *slog.Logger
 	wake         chan struct{} // to the drainer: there is enough to record
@@ -54,6 +56,7 @@ type journal struct {
 	holds      int
 	unwritten  int // holds with a settlement that could not be written
 	failures   int64
+	failing    bool      // the last write failed
 	complained time.Time // when a failure was last logged
 	carry      []byte
 	damage     int64
@@ -80,7 +83,7 @@ func (j *journal) open(cfg *Config, write func(*os.File, []byte) (int, error)) e
 	if j.segmentBytes == 0 {
 		j.segmentBytes = segmentBytes
 	}
-	j.write2, j.now, j.logger = write, cfg.Now, cfg.Logger
+	j.write2, j.fsync, j.now, j.logger = write, (*os.File).Sync, cfg.Now, cfg.Logger
 	j.wake = make(chan struct{}, 1)
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
 		return fmt.Errorf("open journal: %w", err)
@@ -144,6 +147,10 @@ func (j *journal) append(b []byte) error {
 		j.cut(s, err)
 		return j.failed("write", err)
 	}
+	if j.failing {
+		j.failing = false
+		j.logger.Info("journal is written again", "dir", j.dir, "failures", j.failures)
+	}
 	s.size += int64(len(b))
 	j.written += int64(len(b))
 	if j.oldest == 0 {
@@ -201,18 +208,10 @@ func (j *journal) create() error {
 	return nil
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	return errors.Join(err, d.Close())
-}
-
 // failed counts a failure and logs it, at most once in 10 s.
 func (j *journal) failed(what string, err error) error {
 	j.failures++
+	j.failing = true
 	if now := j.now(); now.Sub(j.complained) >= 10*time.Second {
 		j.complained = now
 		j.logger.Error("journal cannot be written; metered requests are refused", "operation", what, "dir", j.dir, "failures", j.failures, "error", err)
@@ -248,21 +247,18 @@ func (j *journal) syncLocked() error {
 	j.mu.Unlock()
 	var err error
 	for _, f := range retired {
-		err = errors.Join(err, f.Sync(), f.Close())
+		err = errors.Join(err, j.fsync(f), f.Close())
 	}
 	if active != nil && target > j.synced {
-		if serr := active.Sync(); serr != nil {
-			err = errors.Join(err, serr)
-			// After a failed fsync the kernel may forget the pages: this file is not to be trusted with more.
-			j.mu.Lock()
-			if j.active == active {
-				j.retire()
-			}
-			j.mu.Unlock()
+		if serr := j.fsync(active); serr != nil {
+			err = errors.Join(err, serr, j.distrust(active))
 		}
 	}
 	if err != nil {
-		j.lostFrom, j.lostTo, j.syncFailed = j.synced, target, err
+		if j.lostTo != j.synced {
+			j.lostFrom = j.synced
+		}
+		j.lostTo, j.syncFailed = target, err
 		j.mu.Lock()
 		err = j.failed("sync", err)
 		j.mu.Unlock()
@@ -271,13 +267,19 @@ func (j *journal) syncLocked() error {
 	return err
 }
 
-// end returns the position behind the last record.
-func (j *journal) end() position {
+// distrust closes a file whose fsync failed: the kernel may have dropped what it could not write, and would not say so again.
+// The next record begins a new segment.
+func (j *journal) distrust(f *os.File) error {
 	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.endLocked()
+	if j.active == f {
+		j.active = nil
+	}
+	j.retired = slices.DeleteFunc(j.retired, func(r *os.File) bool { return r == f })
+	j.mu.Unlock()
+	return f.Close()
 }
 
+// endLocked returns the position behind the last record. The caller holds mu.
 func (j *journal) endLocked() position {
 	if len(j.segments) == 0 {
 		return position{}

@@ -84,7 +84,7 @@ func open(ctx context.Context, cfg Config, record func(context.Context, store.Ba
 }
 
 // Run records the journal in the database and syncs it to disk until ctx ends. While the database is away it tries again with
-// growing pauses of at most 5 s, for as long as that takes. Run is called once.
+// growing pauses of at most 5 s, for as long as that takes. Run is called once and returns nil.
 func (l *Ledger) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	if l.cfg.Sync > 0 {
@@ -92,7 +92,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	}
 	l.runDrain(ctx)
 	wg.Wait()
-	return ctx.Err()
+	return nil
 }
 
 func (l *Ledger) runSync(ctx context.Context) {
@@ -147,8 +147,8 @@ type Stats struct {
 	RecordErrors     int64 // failed attempts to write a batch to the database
 	Rejected         int64 // records the database refused for good, set aside in the journal's directory
 	Recovered        int64 // requests settled by recovery when the ledger was opened
-	DamagedBytes     int64 // bytes of the journal that could not be read
-	DroppedDecisions int64 // explain records of refusals that were counted instead of kept
+	DamagedBytes     int64 // bytes in the middle of the journal that could not be read
+	DroppedDecisions int64 // explain records not kept: refusals beyond the rate, and any while the journal could not be written
 }
 
 // Stats returns the ledger's state now.

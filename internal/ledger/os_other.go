@@ -9,3 +9,6 @@ import "os"
 func lockFile(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 }
+
+// syncDir does nothing: outside Unix a directory cannot be synced.
+func syncDir(string) error { return nil }
