@@ -241,6 +241,9 @@ func (a *Authenticator) stands(key *catalog.Key, project *gatehouse.Project, org
 		if sa == nil || sa.Organization != key.Organization || project != nil && sa.Project != project.ID {
 			return ownerRemoved("service account")
 		}
+		if sa.Role == gatehouse.RoleNone {
+			return accountWithoutRole()
+		}
 		return nil
 	}
 	if key.Owner == "" {

@@ -138,6 +138,10 @@ func ownerNotOwner() *gatehouse.Error {
 	return refused(OwnerRole, "owner_role", "This admin key does not work, because the user it belongs to is not an owner of the organization. It works again when that user is given the role owner.")
 }
 
+func accountWithoutRole() *gatehouse.Error {
+	return refused(OwnerRole, "owner_role", "This API key does not work, because the service account it belongs to has the role none in its project. It works again when the service account is given the role member.")
+}
+
 func projectArchived(project string) *gatehouse.Error {
 	return refused(ProjectArchived, "project_archived", "Project %s is archived, and its API keys stopped for good. Use a key of another project.", project)
 }
