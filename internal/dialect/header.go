@@ -8,23 +8,32 @@ import (
 	"gatehouse"
 )
 
-// RequestHeaders are the caller's headers that are copied to the upstream, by their canonical names. It is the whole list:
-// credentials, cookies, organization and project, addresses, Accept-Encoding, User-Agent, X-Stainless-* and every hop-by-hop
-// header stay here, and so does what nobody thought of. The Aoai ones switch preview features of Azure on.
-var RequestHeaders = []string{
-	"Accept", "Accept-Language", "Content-Type", "Idempotency-Key", "Openai-Beta",
-	"Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since",
-	"Aoai-Evals", "Aoai-Copy-Ft-Checkpoints",
+// RequestHeader reports whether a caller's header is copied to the upstream. name is canonical. It is the whole list: credentials,
+// cookies, organization and project, addresses, Accept-Encoding, User-Agent, X-Stainless-* and every hop-by-hop header stay here,
+// and so does what nobody thought of.
+func RequestHeader(name string) bool {
+	switch name {
+	case "Accept", "Accept-Language", "Content-Type", "Idempotency-Key", "Openai-Beta",
+		"Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since":
+		return true
+	}
+	return strings.HasPrefix(name, "Aoai-") // Azure's switches for preview features, e.g. aoai-evals: preview
 }
 
-// ResponseHeaders are the upstream's headers that are copied to the caller, by their canonical names. Lengths and framing are the
-// transport's; request ids, rate limits, cookies, places to go instead (Location, Alt-Svc) and what tells about the provider's
-// account stay here.
-var ResponseHeaders = []string{
-	"Content-Type", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Range", "Accept-Ranges",
-	"Cache-Control", "Etag", "Last-Modified", "Deprecation", "Sunset",
-	"Openai-Processing-Ms", "Openai-Version", "Openai-Model", "Openai-Poll-After-Ms",
-	"Retry-After", "Retry-After-Ms", "X-Should-Retry",
+// ResponseHeader reports whether an upstream's header is copied to the caller. name is canonical. Lengths and framing are the
+// transport's; request ids, rate limits, cookies and what tells about the provider's account stay here.
+func ResponseHeader(name, value string) bool {
+	switch name {
+	case "Content-Type", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Range", "Accept-Ranges",
+		"Cache-Control", "Etag", "Last-Modified", "Deprecation", "Sunset",
+		"Openai-Processing-Ms", "Openai-Version", "Openai-Model", "Openai-Poll-After-Ms",
+		"Retry-After", "Retry-After-Ms", "X-Should-Retry":
+		return true
+	case "Location":
+		// An absolute one would send the caller, and its key, past Gatehouse.
+		return strings.HasPrefix(value, "/") && !strings.HasPrefix(value, "//") && !strings.Contains(value, `\`)
+	}
+	return false
 }
 
 // FaceHeaders calls set for the headers that an answer bears in a face: the request id, and in Azure's its own names for it, the
@@ -69,25 +78,29 @@ func RetryHeaders(e *gatehouse.Error, set func(name, value string)) {
 	set("Retry-After-Ms", strconv.FormatInt(e.RetryAfterMillis, 10))
 }
 
-// Retryable reports whether an upstream's answer may be followed by another attempt. header returns the first value of a header
-// or "". x-should-retry decides where it is there; else 408, 429 and everything from 500 up.
-func Retryable(status int, header func(name string) string) bool {
+// Retryable reports whether an upstream's answer may be followed by another attempt, and how long the upstream wants to be left
+// alone before it; 0 means it did not say. header returns the first value of a header or "". x-should-retry decides where it is
+// there; else 408, 429 and everything from 500 up may.
+func Retryable(status int, header func(name string) string, now time.Time) (bool, time.Duration) {
 	if status < 400 {
-		return false
+		return false, 0
 	}
+	retry := status == 408 || status == 429 || status >= 500
 	switch verdict := header("X-Should-Retry"); {
 	case strings.EqualFold(verdict, "true"):
-		return true
+		retry = true
 	case strings.EqualFold(verdict, "false"):
-		return false
+		retry = false
 	}
-	return status == 408 || status == 429 || status >= 500
+	if !retry {
+		return false, 0
+	}
+	return true, retryDelay(header, now)
 }
 
-// RetryDelay returns how long an upstream wants to be left alone, 0 if it does not say: retry-after-ms (milliseconds, may have a
-// fraction), else retry-after (seconds, or an HTTP date). Numbers that make no sense count as absent: Azure is known to send
-// negative ones. The longest delay is a day.
-func RetryDelay(header func(name string) string, now time.Time) time.Duration {
+// retryDelay reads retry-after-ms (milliseconds, may have a fraction), then retry-after (seconds, or an HTTP date). Numbers that
+// make no sense count as absent: Azure is known to send negative ones. The longest delay is a day.
+func retryDelay(header func(name string) string, now time.Time) time.Duration {
 	const day = 24 * time.Hour
 	if ms, err := strconv.ParseFloat(header("Retry-After-Ms"), 64); err == nil && ms > 0 {
 		return time.Duration(min(ms, float64(day.Milliseconds())) * float64(time.Millisecond))
