@@ -30,7 +30,7 @@ const (
 const (
 	CodeForm      = "invalid_multipart" // the body is not a multipart/form-data body, or one that parsers read differently
 	CodeDuplicate = "duplicate_field"   // a wanted field has two parts
-	CodeAmbiguous = "ambiguous_field"   // a wanted field is named in another case, is sent as a file or is encoded
+	CodeAmbiguous = "ambiguous_field"   // a wanted field is named in another way, is sent as a file or is encoded
 	CodeTooLarge  = "field_too_large"   // a wanted field is larger than MaxValue
 )
 
@@ -232,14 +232,15 @@ func (s *Scanner) readHeader(p []byte) int {
 // beginContent decides whether a part is wanted; start is where its body begins.
 func (s *Scanner) beginContent(d disposition, start int64) error {
 	s.at, s.edge = content, s.edge[:0]
-	i := slices.IndexFunc(s.wanted, func(name string) bool { return strings.EqualFold(name, d.name) })
+	base, _, _ := strings.Cut(d.name, "[") // readers of nested names take "model[]" for model
+	i := slices.IndexFunc(s.wanted, func(name string) bool { return strings.EqualFold(name, base) })
 	if i < 0 {
 		return nil
 	}
 	name := s.wanted[i]
 	switch {
 	case d.name != name:
-		return fault(CodeAmbiguous, name, "must be named in lower case")
+		return fault(CodeAmbiguous, name, "must be named exactly so, in lower case and without brackets")
 	case d.file:
 		return fault(CodeAmbiguous, name, "must not be sent as a file")
 	case d.encoded:

@@ -126,6 +126,7 @@ func TestScannerRefuses(t *testing.T) {
 		{"two models", body("--b", cd+`name="model"`, "", "a", "--b", cd+`name="model"`, "", "b", "--b--", ""), "duplicate_field", "model"},
 		{"another case", part(cd + `name="Model"`), "ambiguous_field", "model"},
 		{"long s", part(cd + `name="ſtream"`), "ambiguous_field", "stream"},
+		{"array", part(cd + `name="model[]"`), "ambiguous_field", "model"},
 		{"as a file", part(cd + `name="model"; filename="m"`), "ambiguous_field", "model"},
 		{"as an encoded file", part(cd + `name="model"; filename*=UTF-8''m`), "ambiguous_field", "model"},
 		{"base64", field("Content-Transfer-Encoding: base64"), "ambiguous_field", "model"},

@@ -2,6 +2,7 @@ package sse
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/tidwall/gjson"
 
@@ -101,6 +102,9 @@ func (t *Tap) judge(size int) verdict {
 	return keep
 }
 
+// maxMade bounds the ids of one stream that are kept.
+const maxMade = 256
+
 // once lets a stream end only once: what follows its end passes.
 func (t *Tap) once(v verdict) verdict {
 	if t.final {
@@ -117,7 +121,9 @@ func (t *Tap) note(kind []byte, counted bool) {
 		t.text += c.TextBytes
 	}
 	for id := range c.Made {
-		t.made = append(t.made, id)
+		if len(t.made) < maxMade && !slices.Contains(t.made, id) {
+			t.made = append(t.made, id)
+		}
 	}
 	// Steps and messages of an Assistants run say what they are and cost under the same names as the run.
 	if t.opts.Shape == usage.Run && string(c.Get(usage.Object)) != `"thread.run"` {

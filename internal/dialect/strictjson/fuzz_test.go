@@ -2,6 +2,7 @@ package strictjson_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"strings"
 	"testing"
@@ -13,8 +14,8 @@ import (
 )
 
 // FuzzScan compares Scan with jsontext, a parser that shares no code with it: what Scan accepts, jsontext accepts and reads the
-// same model in, with no second spelling of it; what jsontext accepts and Scan refuses breaks a rule of our own, which the
-// oracle states again in its own words.
+// same model in, and so does encoding/json, which takes any case and the last of two. What jsontext accepts and Scan refuses
+// breaks a rule of our own, which the oracle states again in its own words.
 func FuzzScan(f *testing.F) {
 	for _, seed := range []string{
 		`{"model":"a","stream":true,"stream_options":{"include_usage":false},"n":1,"x":[1,-2.5e+3,null]}`,
@@ -41,6 +42,10 @@ func FuzzScan(f *testing.F) {
 		model, _ := r.Text(r.Span(chat.Index("model")))
 		if model != o.model {
 			t.Fatalf("model: got %q, the oracle reads %q", model, o.model)
+		}
+		var lax struct{ Model *string }
+		if json.Unmarshal(body, &lax) == nil && lax.Model != nil && *lax.Model != model {
+			t.Fatalf("model: got %q, encoding/json reads %q", model, *lax.Model)
 		}
 		if len(r.Found) != o.found {
 			t.Fatalf("found %d occurrences, the oracle %d", len(r.Found), o.found)
