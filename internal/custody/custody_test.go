@@ -269,6 +269,42 @@ func TestForbiddenFiles(t *testing.T) {
 	}
 }
 
+// The server's own variables and files are also forbidden by the references its config has, and nothing else is.
+func TestForbiddenReferences(t *testing.T) {
+	path := write(t, filepath.Join(t.TempDir(), "pepper"), value)
+	t.Setenv("PEPPER", value)
+	t.Setenv("OTHER", value)
+	p := policy(t, "env://*", "env://PEPPER", "file://"+filepath.Dir(path))
+	open, closed := custody.New(custody.Config{Allow: p}), custody.New(custody.Config{Allow: p.Forbid("env://PEPPER", "file://"+path, "sealed://x", "")})
+	for _, ref := range []string{"env://PEPPER", "file://" + path} {
+		if _, err := open.Resolve(t.Context(), ref); err != nil {
+			t.Errorf("the policy that Forbid was called on changed: %v", err)
+		}
+		_, err := closed.Resolve(t.Context(), ref)
+		wantError(t, ref, err, gatehouse.Invalid, "not allowed here")
+	}
+	if _, err := closed.Resolve(t.Context(), "env://OTHER"); err != nil {
+		t.Errorf("another variable: %v", err)
+	}
+}
+
+// A relative directory is below the working directory.
+func TestRelativeDirectory(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	path := write(t, filepath.Join(dir, "data", "credentials", "key"), value)
+	p, err := custody.DefaultPolicy(filepath.Join("data", "credentials"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := custody.New(custody.Config{Allow: p}).Resolve(t.Context(), "file://"+path); err != nil || got.Reveal() != value {
+		t.Errorf("got %q, %v", got.Reveal(), err)
+	}
+}
+
 // An allowed directory may itself be reached through a link.
 func TestAllowedDirectoryIsALink(t *testing.T) {
 	tmp, err := filepath.EvalSymlinks(t.TempDir())

@@ -3,6 +3,7 @@ package custody
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -14,8 +15,11 @@ type Policy struct {
 	env    []pattern
 	dirs   []string // clean, absolute
 	sealed bool
-	forbid []string // files that no file:// reference reads, whatever dirs says
 	any    bool
+
+	// What Forbid took out, whatever the rest says.
+	forbidFiles []string
+	forbidEnv   []string
 }
 
 // pattern is a variable's name with at most one star.
@@ -32,7 +36,7 @@ const ownPrefix = "GATEHOUSE_"
 func Unrestricted() Policy { return Policy{any: true, sealed: true} }
 
 // DefaultPolicy is what `gatehouse serve` allows unless secret_refs says otherwise: variables whose names end in _API_KEY, files
-// below dir, and sealed secrets. An empty dir allows no files.
+// below dir, and sealed secrets. An empty dir allows no files; a relative one is below the working directory.
 func DefaultPolicy(dir string) (Policy, error) { return ParsePolicy(defaults("env://*_API_KEY", dir)) }
 
 // DevPolicy is what `gatehouse dev` allows: every variable whose name does not begin with GATEHOUSE_, files below dir, and sealed
@@ -41,10 +45,13 @@ func DevPolicy(dir string) (Policy, error) { return ParsePolicy(defaults("env://
 
 func defaults(env, dir string) []string {
 	entries := []string{env, "sealed://"}
-	if dir != "" {
-		entries = append(entries, "file://"+filepath.ToSlash(dir))
+	if dir == "" {
+		return entries
 	}
-	return entries
+	if abs, err := filepath.Abs(dir); err == nil { // without a working directory a relative dir stays, and ParsePolicy refuses it
+		dir = abs
+	}
+	return append(entries, "file://"+dir)
 }
 
 // ParsePolicy reads the entries of the config's secret_refs:
@@ -82,15 +89,30 @@ func ParsePolicy(entries []string) (Policy, error) {
 	return p, nil
 }
 
-// Forbid returns the policy with files that no file:// reference may read, even below an allowed directory and under whatever
-// name or link: the pepper, the keyring, the database, the config file itself.
-func (p Policy) Forbid(paths ...string) Policy {
-	p.forbid = append(p.forbid[:len(p.forbid):len(p.forbid)], paths...)
+// Forbid returns the policy without the server's own secrets and files, given as env:// or file:// references or as plain paths:
+// the pepper, the keyring, the database. A forbidden file is not read below an allowed directory either, under whatever name or
+// link; a forbidden variable not by an entry that matches it. References of other schemes are ignored.
+func (p Policy) Forbid(own ...string) Policy {
+	p.forbidFiles, p.forbidEnv = slices.Clone(p.forbidFiles), slices.Clone(p.forbidEnv)
+	for _, ref := range own {
+		scheme, name, found := strings.Cut(ref, "://")
+		switch {
+		case !found && ref != "":
+			p.forbidFiles = append(p.forbidFiles, ref)
+		case scheme == "file":
+			p.forbidFiles = append(p.forbidFiles, name)
+		case scheme == "env":
+			p.forbidEnv = append(p.forbidEnv, name)
+		}
+	}
 	return p
 }
 
 // allowsEnv reports whether a well-formed name may be read.
 func (p *Policy) allowsEnv(name string) bool {
+	if slices.Contains(p.forbidEnv, name) {
+		return false
+	}
 	if p.any {
 		return true
 	}

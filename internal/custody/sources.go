@@ -69,7 +69,7 @@ func (s fileSource) Read(_ context.Context, path string) (secret.Text, error) {
 	if !info.Mode().IsRegular() {
 		return secret.Text{}, unavailable(nil, "The file %s is not a regular file.", path)
 	}
-	for _, forbidden := range s.allow.forbid {
+	for _, forbidden := range s.allow.forbidFiles {
 		if other, err := os.Stat(forbidden); err == nil && os.SameFile(info, other) {
 			return secret.Text{}, invalid("The reference file://%s is not allowed here: that file belongs to the server itself.", path)
 		}
