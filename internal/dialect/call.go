@@ -38,9 +38,11 @@ var ErrNotDataPlane error = &gatehouse.Error{Kind: gatehouse.NotFound, Message: 
 func Parse(method, escapedPath, rawQuery string) (Call, error) {
 	c := Call{Method: method}
 	var segs segments
-	first := firstSegment(escapedPath)
-	switch first {
+	switch firstSegment(escapedPath) {
 	case "v1":
+		if second := firstSegment(escapedPath[len("/v1"):]); second == "organization" || second == "projects" {
+			return c, ErrNotDataPlane
+		}
 	case "openai":
 		c.Face = FaceAzure
 	default:
@@ -56,9 +58,6 @@ func Parse(method, escapedPath, rawQuery string) (Call, error) {
 	if c.Face == FaceAzure && rest.n > 0 && rest.at(0) == "v1" {
 		c.Face = FaceAzureV1
 		rest = rest.from(1)
-	}
-	if c.Face == FaceOpenAI && rest.n > 0 && (rest.at(0) == "organization" || rest.at(0) == "projects") {
-		return c, ErrNotDataPlane
 	}
 	var ok bool
 	if c.Query, c.APIVersion, ok = forwardQuery(rawQuery, c.Face.IsAzure()); !ok {

@@ -244,7 +244,7 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func TestParseLeavesToOthers(t *testing.T) {
-	for _, path := range []string{"/v1/organization/projects", "/v1/projects/p/roles", "/v1/organization", "/gatehouse/v1/keys", "/", "", "x", "//v1/models", "/chat/completions", "/%761/models"} {
+	for _, path := range []string{"/v1/organization/projects", "/v1/projects/p/roles", "/v1/organization", "/v1/organization/", "/v1/projects/../x", "/gatehouse/v1/keys", "/", "", "x", "//v1/models", "/chat/completions", "/%761/models"} {
 		if _, err := Parse("GET", path, ""); err != ErrNotDataPlane {
 			t.Errorf("%q: got %v, want ErrNotDataPlane", path, err)
 		}

@@ -143,6 +143,26 @@ func TestFieldIndex(t *testing.T) {
 	}
 }
 
+// TestReferencesOfNothing is a request without a body, whose result was used for another one before.
+func TestReferencesOfNothing(t *testing.T) {
+	c := mustParse(t, "POST", "/v1/responses", "")
+	var r strictjson.Result
+	if got := c.Op.References(&r, nil); got != nil {
+		t.Errorf("got %v", got)
+	}
+	if err := strictjson.Scan([]byte(`{"previous_response_id":"resp_1","tools":[{"container":"c"}]}`), c.Op.Spec, &r); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Op.References(&r, nil); len(got) != 2 {
+		t.Errorf("got %v", got)
+	}
+	r.Reset()
+	retrieve := mustParse(t, "GET", "/v1/responses/resp_1", "")
+	if got := append(c.Op.References(&r, nil), retrieve.Op.References(&r, nil)...); len(got) != 0 {
+		t.Errorf("after a reset: got %v", got)
+	}
+}
+
 // TestReferencesAreLinear guards against a body that makes every reference look at every metadata object.
 func TestReferencesAreLinear(t *testing.T) {
 	const n = 100_000
