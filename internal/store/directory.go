@@ -141,10 +141,13 @@ func (tx *Tx) EachUser(fn func(*gatehouse.User) error) error {
 	return each(tx, "users", scanUser, fn, userSelect)
 }
 
-// CountActiveOwners returns how many owners an organization has. Inside Update the answer holds until commit, for an Update whose
-// event names the organization: no other change of the organization comes between.
+// CountActiveOwners returns how many owners an organization has. Inside Update, whose event must name the organization, the answer
+// holds until commit: no other change of the organization comes between.
 func (tx *Tx) CountActiveOwners(organization string) (int64, error) {
 	const query = `SELECT COUNT(*) FROM users WHERE organization = $1 AND role = 'owner' AND removed_at = 0`
+	if err := tx.serial("count owners", organization); err != nil {
+		return 0, err
+	}
 	return tx.number("count owners", query, organization)
 }
 

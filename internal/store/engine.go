@@ -213,7 +213,7 @@ func freeLocks(ctx context.Context, conn *pgx.Conn) error {
 func classifyPostgres(err error) fault {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
-		if _, ok := errors.AsType[*pgconn.ConnectError](err); ok || pgconn.Timeout(err) {
+		if _, ok := errors.AsType[*pgconn.ConnectError](err); ok || pgconn.Timeout(err) || pgconn.SafeToRetry(err) {
 			return faultUnavailable
 		}
 		return classifyIO(err)

@@ -31,6 +31,7 @@ type canonicalEvent struct {
 func (tx *Tx) begin(ev gatehouse.Event) {
 	ev.ID, ev.At = gatehouse.NewID(gatehouse.PrefixEvent), tx.Now
 	tx.events = []*gatehouse.Event{&ev}
+	tx.organization = ev.Organization
 }
 
 // Event returns the change's primary event, for the function of Update to complete: it may learn only inside the transaction what

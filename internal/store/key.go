@@ -112,5 +112,8 @@ func (tx *Tx) EachKey(fn func(*gatehouse.Key) error) error {
 func (tx *Tx) CountActiveAdminKeys(organization string) (int64, error) {
 	const query = `SELECT COUNT(*) FROM keys WHERE organization = $1 AND class = 'a' AND revoked_at = 0 AND suspended_at = 0
 		AND (expires_at = 0 OR expires_at > $2)`
+	if err := tx.serial("count admin keys", organization); err != nil {
+		return 0, err
+	}
 	return tx.number("count admin keys", query, organization, int64(tx.Now))
 }

@@ -152,6 +152,9 @@ func (db *DB) update(ctx context.Context, ev gatehouse.Event, fn func(*Tx) error
 		}
 	}()
 	if err := fn(tx); err != nil {
+		if errors.Is(tx.failed, errAgain) {
+			return 0, tx.failed // whatever fn made of it
+		}
 		return 0, err
 	}
 	if tx.failed != nil {

@@ -23,9 +23,11 @@ type Tx struct {
 	db       *DB
 	tx       *sql.Tx
 	writable bool
-	failed   error // the first write that failed; PostgreSQL takes nothing more after it, so neither engine does
-	events   []*gatehouse.Event
-	undos    []func()
+	// organization is whose changes wait for this one; see serial.
+	organization string
+	failed       error // the first write that failed; PostgreSQL takes nothing more after it, so neither engine does
+	events       []*gatehouse.Event
+	undos        []func()
 }
 
 func (db *DB) newTx(ctx context.Context, tx *sql.Tx, writable bool) *Tx {
@@ -161,6 +163,15 @@ func all[T any](tx *Tx, what string, scan func(row, *T) error, query string, arg
 	var list []T
 	err := each(tx, what, scan, func(v *T) error { list = append(list, *v); return nil }, query, args...)
 	return list, err
+}
+
+// serial refuses to count what other changes may be changing: inside Update a count that decides something holds until commit only
+// where the change's event names the organization, for only then do the organization's other changes wait.
+func (tx *Tx) serial(what, organization string) error {
+	if tx.writable && tx.organization != organization {
+		return fmt.Errorf("%s of %s in a change whose event names organization %q", what, organization, tx.organization)
+	}
+	return nil
 }
 
 // number returns the only number of a query.

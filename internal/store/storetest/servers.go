@@ -177,7 +177,7 @@ func startServer(name, script string, args ...string) error {
 	cmd := exec.Command("sh", append([]string{"-c", script, name}, args...)...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "TZ=America/St_Johns") // neither language nor zone may matter
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}             // an interrupt from the terminal is for the tests
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}              // an interrupt from the terminal is for the tests
 	if os.Geteuid() == 0 {
 		uid, gid, err := unprivileged()
 		if err != nil {

@@ -1,0 +1,424 @@
+package storetest
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+
+	"gatehouse"
+	"gatehouse/internal/store"
+)
+
+// entity is how one kind of entity is exercised.
+type entity[T any] struct {
+	value  func() *T // a full one that can be created
+	change func(*T)  // changes every field that may change
+	rev    func(*T) *int64
+	create func(*store.Tx, *T) error
+	save   func(*store.Tx, *T) error
+	get    func(*store.Tx, *T) (*T, error) // by the id of an example
+	each   func(*store.Tx, func(*T) error) error
+	rename func(*T) // gives it an id that does not exist
+}
+
+// testEntities takes an entity of every kind through its life.
+func testEntities(t *testing.T, db *store.DB) {
+	seed(t, db)
+	t.Run("Organization", func(t *testing.T) {
+		run(t, db, entity[gatehouse.Organization]{
+			value: func() *gatehouse.Organization {
+				return &gatehouse.Organization{ID: "org-x", Name: "Ünï 会社", DefaultProject: "proj_1", CreatedAt: 1_700_000_000_000}
+			},
+			change: func(o *gatehouse.Organization) { o.Name, o.DefaultProject = "other", "" },
+			rev:    func(o *gatehouse.Organization) *int64 { return &o.Rev },
+			create: (*store.Tx).CreateOrganization, save: (*store.Tx).SaveOrganization, each: (*store.Tx).EachOrganization,
+			get: func(tx *store.Tx, o *gatehouse.Organization) (*gatehouse.Organization, error) {
+				return tx.Organization(o.ID)
+			},
+			rename: func(o *gatehouse.Organization) { o.ID = "org-none" },
+		})
+	})
+	t.Run("Project", func(t *testing.T) {
+		run(t, db, entity[gatehouse.Project]{
+			value: func() *gatehouse.Project {
+				return &gatehouse.Project{ID: "proj_x", Organization: "org-a", Name: "Прое́кт", Labels: map[string]string{"a": "b\"<"}, Residency: "GLOBAL",
+					Upstream: "upst_1", CreatedAt: 5}
+			},
+			change: func(p *gatehouse.Project) {
+				p.Name, p.Labels, p.Residency, p.Upstream, p.ArchivedAt = "n", nil, "EU", "", 77
+			},
+			rev:    func(p *gatehouse.Project) *int64 { return &p.Rev },
+			create: (*store.Tx).CreateProject, save: (*store.Tx).SaveProject, each: (*store.Tx).EachProject,
+			get:    func(tx *store.Tx, p *gatehouse.Project) (*gatehouse.Project, error) { return tx.Project(p.ID) },
+			rename: func(p *gatehouse.Project) { p.ID = "proj_none" },
+		})
+	})
+	t.Run("User", func(t *testing.T) {
+		run(t, db, entity[gatehouse.User]{
+			value: func() *gatehouse.User {
+				return &gatehouse.User{ID: "user-x", Organization: "org-a", Name: "Zoë", Email: "zoe@example.com", Role: gatehouse.RoleReader, CreatedAt: 5}
+			},
+			change: func(u *gatehouse.User) {
+				u.Name, u.Email, u.Role, u.RemovedAt = "Z", "z@example.com", gatehouse.RoleOwner, 9
+			},
+			rev:    func(u *gatehouse.User) *int64 { return &u.Rev },
+			create: (*store.Tx).CreateUser, save: (*store.Tx).SaveUser, each: (*store.Tx).EachUser,
+			get:    func(tx *store.Tx, u *gatehouse.User) (*gatehouse.User, error) { return tx.User(u.ID) },
+			rename: func(u *gatehouse.User) { u.ID = "user-none" },
+		})
+	})
+	t.Run("ProjectUser", func(t *testing.T) {
+		run(t, db, entity[gatehouse.ProjectUser]{
+			value: func() *gatehouse.ProjectUser {
+				return &gatehouse.ProjectUser{Project: "proj_1", User: "user-a", Role: gatehouse.RoleMember, AddedAt: 5}
+			},
+			change: func(m *gatehouse.ProjectUser) { m.Role, m.AddedAt, m.RemovedAt = gatehouse.RoleViewer, 6, 9 },
+			rev:    func(m *gatehouse.ProjectUser) *int64 { return &m.Rev },
+			create: (*store.Tx).CreateProjectUser, save: (*store.Tx).SaveProjectUser, each: (*store.Tx).EachProjectUser,
+			get: func(tx *store.Tx, m *gatehouse.ProjectUser) (*gatehouse.ProjectUser, error) {
+				return tx.ProjectUser(m.Project, m.User)
+			},
+			rename: func(m *gatehouse.ProjectUser) { m.User = "user-none" },
+		})
+	})
+	t.Run("ServiceAccount", func(t *testing.T) {
+		run(t, db, entity[gatehouse.ServiceAccount]{
+			value: func() *gatehouse.ServiceAccount {
+				return &gatehouse.ServiceAccount{ID: "svc_acct_x", Organization: "org-a", Project: "proj_1", Name: "bot", Role: gatehouse.RoleMember, CreatedAt: 5}
+			},
+			change: func(s *gatehouse.ServiceAccount) { s.Name, s.Role, s.RemovedAt = "robot", gatehouse.RoleOwner, 9 },
+			rev:    func(s *gatehouse.ServiceAccount) *int64 { return &s.Rev },
+			create: (*store.Tx).CreateServiceAccount, save: (*store.Tx).SaveServiceAccount, each: (*store.Tx).EachServiceAccount,
+			get: func(tx *store.Tx, s *gatehouse.ServiceAccount) (*gatehouse.ServiceAccount, error) {
+				return tx.ServiceAccount(s.ID)
+			},
+			rename: func(s *gatehouse.ServiceAccount) { s.ID = "svc_acct_none" },
+		})
+	})
+	t.Run("Key", func(t *testing.T) {
+		run(t, db, entity[gatehouse.Key]{
+			value: func() *gatehouse.Key { return fullKey("key_x") },
+			change: func(k *gatehouse.Key) {
+				k.Name, k.Labels, k.Scopes, k.Models, k.AllowedIPs = "n", nil, nil, nil, nil
+				k.ExpiresAt, k.SuspendedAt, k.RevokedAt, k.Redacted, k.PepperVersion = 0, 0, 9, "r", 8
+				k.Digest[0] = 1
+			},
+			rev:    func(k *gatehouse.Key) *int64 { return &k.Rev },
+			create: (*store.Tx).CreateKey, save: (*store.Tx).SaveKey, each: (*store.Tx).EachKey,
+			get:    func(tx *store.Tx, k *gatehouse.Key) (*gatehouse.Key, error) { return tx.Key(k.ID) },
+			rename: func(k *gatehouse.Key) { k.ID = "key_none" },
+		})
+	})
+	t.Run("Upstream", func(t *testing.T) {
+		run(t, db, entity[gatehouse.Upstream]{
+			value: func() *gatehouse.Upstream {
+				return &gatehouse.Upstream{ID: "upst_x", Organization: "org-a", Name: "contoso", Dialect: gatehouse.Azure, BaseURL: "https://contoso.openai.azure.com",
+					APIVersion: "2024-10-21", Region: "eastus", Credential: "env://AZURE_API_KEY", CredentialHeader: "Ocp-Apim-Subscription-Key",
+					Projects: []string{"proj_1", "proj_2"}, AllowPrivate: true, CreatedAt: 5}
+			},
+			change: func(u *gatehouse.Upstream) {
+				u.Name, u.Dialect, u.BaseURL, u.APIVersion, u.Region, u.Credential, u.CredentialHeader = "n", gatehouse.Mock, "", "", "", "", ""
+				u.Projects, u.AllowPrivate, u.RemovedAt = nil, false, 9
+			},
+			rev:    func(u *gatehouse.Upstream) *int64 { return &u.Rev },
+			create: (*store.Tx).CreateUpstream, save: (*store.Tx).SaveUpstream, each: (*store.Tx).EachUpstream,
+			get:    func(tx *store.Tx, u *gatehouse.Upstream) (*gatehouse.Upstream, error) { return tx.Upstream(u.ID) },
+			rename: func(u *gatehouse.Upstream) { u.ID = "upst_none" },
+		})
+	})
+	t.Run("Deployment", func(t *testing.T) {
+		run(t, db, entity[gatehouse.Deployment]{
+			value: func() *gatehouse.Deployment {
+				return &gatehouse.Deployment{ID: "dep_x", Organization: "org-a", Name: "*", Projects: []string{"proj_1"},
+					Routes: []gatehouse.Route{{Upstream: "upst_1", Model: "gpt-4o-eu", Weight: 3, Priority: 1}, {Upstream: "upst_2"}}, CreatedAt: 5}
+			},
+			change: func(d *gatehouse.Deployment) { d.Name, d.Projects, d.Routes, d.RemovedAt = "n", nil, nil, 9 },
+			rev:    func(d *gatehouse.Deployment) *int64 { return &d.Rev },
+			create: (*store.Tx).CreateDeployment, save: (*store.Tx).SaveDeployment, each: (*store.Tx).EachDeployment,
+			get:    func(tx *store.Tx, d *gatehouse.Deployment) (*gatehouse.Deployment, error) { return tx.Deployment(d.ID) },
+			rename: func(d *gatehouse.Deployment) { d.ID = "dep_none" },
+		})
+	})
+	t.Run("Sealed", func(t *testing.T) {
+		run(t, db, entity[store.Sealed]{
+			value: func() *store.Sealed {
+				return &store.Sealed{ID: "seal_x", Organization: "org-a", Name: "openai", Ciphertext: []byte{0, 255, 1, 254, 0}, CreatedAt: 5}
+			},
+			change: func(s *store.Sealed) { s.Name, s.Ciphertext = "n", []byte{0xC3, 0x28} },
+			rev:    func(s *store.Sealed) *int64 { return &s.Rev },
+			create: (*store.Tx).CreateSealed, save: (*store.Tx).SaveSealed, each: (*store.Tx).EachSealed,
+			get:    func(tx *store.Tx, s *store.Sealed) (*store.Sealed, error) { return tx.Sealed(s.ID) },
+			rename: func(s *store.Sealed) { s.ID = "seal_none" },
+		})
+		look(t, db, func(tx *store.Tx) error {
+			s, err := tx.Sealed("seal_x")
+			if err != nil {
+				return err
+			}
+			stale := *s
+			stale.Rev--
+			refused(t, db, gatehouse.Conflict, func(tx *store.Tx) error { return tx.DeleteSealed(&stale) })
+			change(t, db, func(tx *store.Tx) error { return tx.DeleteSealed(s) })
+			return nil
+		})
+		refused(t, db, gatehouse.NotFound, func(tx *store.Tx) error { _, err := tx.Sealed("seal_x"); return err })
+	})
+}
+
+func run[T any](t *testing.T, db *store.DB, e entity[T]) {
+	t.Helper()
+	check := func(want *T) {
+		t.Helper()
+		look(t, db, func(tx *store.Tx) error {
+			got, err := e.get(tx, want)
+			if err != nil {
+				return err
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("read back\n got %+v\nwant %+v", got, want)
+			}
+			found := 0
+			err = e.each(tx, func(v *T) error {
+				if reflect.DeepEqual(v, want) {
+					found++
+				}
+				return nil
+			})
+			if found != 1 {
+				t.Errorf("each found it %d times, want 1", found)
+			}
+			return err
+		})
+	}
+
+	v := e.value()
+	missing := e.value()
+	e.rename(missing)
+	look(t, db, func(tx *store.Tx) error {
+		if _, err := e.get(tx, missing); gatehouse.KindOf(err) != gatehouse.NotFound {
+			t.Errorf("get of what does not exist: %v, want NotFound", err)
+		}
+		return nil
+	})
+	change(t, db, func(tx *store.Tx) error { return e.create(tx, v) })
+	if got := *e.rev(v); got != 1 {
+		t.Errorf("rev after create is %d, want 1", got)
+	}
+	check(v)
+
+	refused(t, db, gatehouse.Conflict, func(tx *store.Tx) error { return e.create(tx, e.value()) })
+	refused(t, db, gatehouse.NotFound, func(tx *store.Tx) error { *e.rev(missing) = 1; return e.save(tx, missing) })
+
+	stale := *v
+	change(t, db, func(tx *store.Tx) error { e.change(v); return e.save(tx, v) })
+	if got := *e.rev(v); got != 2 {
+		t.Errorf("rev after save is %d, want 2", got)
+	}
+	check(v)
+	refused(t, db, gatehouse.Conflict, func(tx *store.Tx) error { return e.save(tx, &stale) })
+
+	// A save that is taken back leaves the caller's struct and the row alone.
+	_, err := db.Update(t.Context(), gatehouse.Event{Type: "test.changed"}, func(tx *store.Tx) error {
+		for range 2 {
+			if err := e.save(tx, v); err != nil {
+				return err
+			}
+		}
+		if got := *e.rev(v); got != 4 {
+			t.Errorf("rev after two saves in one change is %d, want 4", got)
+		}
+		return errStop
+	})
+	if err != errStop {
+		t.Errorf("update: %v, want the function's own error", err)
+	}
+	if got := *e.rev(v); got != 2 {
+		t.Errorf("rev after a change that was taken back is %d, want 2", got)
+	}
+	check(v)
+}
+
+var errStop = fmt.Errorf("stop")
+
+// testTerminalStates proves that nothing leads out of a terminal state (K1).
+func testTerminalStates(t *testing.T, db *store.DB) {
+	seed(t, db)
+	const past, future = 1_000, 4_000_000_000_000
+	upstream := &gatehouse.Upstream{ID: "upst_1", Organization: "org-a", Name: "u", RemovedAt: past}
+	deployment := &gatehouse.Deployment{ID: "dep_1", Organization: "org-a", Name: "d", RemovedAt: past}
+	revoked, expired, expiring := serviceKey("key_revoked"), serviceKey("key_expired"), serviceKey("key_expiring")
+	revoked.RevokedAt, expired.ExpiresAt, expiring.ExpiresAt = past, past, future
+	project := &gatehouse.Project{ID: "proj_old", Organization: "org-a", ArchivedAt: past}
+	user := &gatehouse.User{ID: "user-old", Organization: "org-a", RemovedAt: past}
+	account := &gatehouse.ServiceAccount{ID: "svc_acct_old", Organization: "org-a", Project: "proj_1", RemovedAt: past}
+	change(t, db, func(tx *store.Tx) error {
+		for _, err := range []error{tx.CreateUpstream(upstream), tx.CreateDeployment(deployment), tx.CreateKey(revoked), tx.CreateKey(expired),
+			tx.CreateKey(expiring), tx.CreateProject(project), tx.CreateUser(user), tx.CreateServiceAccount(account)} {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, c := range []struct {
+		name string
+		try  func(*store.Tx, gatehouse.Millis) error
+	}{
+		{"revoked key", func(tx *store.Tx, at gatehouse.Millis) error { k := *revoked; k.RevokedAt = at; return tx.SaveKey(&k) }},
+		{"expired key", func(tx *store.Tx, at gatehouse.Millis) error { k := *expired; k.ExpiresAt = at; return tx.SaveKey(&k) }},
+		{"archived project", func(tx *store.Tx, at gatehouse.Millis) error {
+			p := *project
+			p.ArchivedAt = at
+			return tx.SaveProject(&p)
+		}},
+		{"removed user", func(tx *store.Tx, at gatehouse.Millis) error { u := *user; u.RemovedAt = at; return tx.SaveUser(&u) }},
+		{"removed service account", func(tx *store.Tx, at gatehouse.Millis) error {
+			s := *account
+			s.RemovedAt = at
+			return tx.SaveServiceAccount(&s)
+		}},
+		{"removed upstream", func(tx *store.Tx, at gatehouse.Millis) error {
+			u := *upstream
+			u.RemovedAt = at
+			return tx.SaveUpstream(&u)
+		}},
+		{"removed deployment", func(tx *store.Tx, at gatehouse.Millis) error {
+			d := *deployment
+			d.RemovedAt = at
+			return tx.SaveDeployment(&d)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, at := range []gatehouse.Millis{0, past + 1, future} {
+				refused(t, db, gatehouse.Conflict, func(tx *store.Tx) error { return c.try(tx, at) })
+			}
+			// What does not touch the state is allowed: a tombstone can be renamed.
+			change(t, db, func(tx *store.Tx) error { return c.try(tx, past) })
+		})
+	}
+	// A key that has not expired may get any expiry.
+	for _, at := range []gatehouse.Millis{future + 1, 0, future} {
+		expiring.ExpiresAt = at
+		change(t, db, func(tx *store.Tx) error { return tx.SaveKey(expiring) })
+	}
+	// A membership is no terminal state: its user may come back.
+	member := &gatehouse.ProjectUser{Project: "proj_1", User: "user-a", RemovedAt: past}
+	change(t, db, func(tx *store.Tx) error { return tx.CreateProjectUser(member) })
+	member.RemovedAt = 0
+	change(t, db, func(tx *store.Tx) error { return tx.SaveProjectUser(member) })
+}
+
+// testReferences proves that a row names only what exists in its own organization, and keys only the owners their class allows.
+func testReferences(t *testing.T, db *store.DB) {
+	seed(t, db)
+	key := func(change func(*gatehouse.Key)) func(*store.Tx) error {
+		return func(tx *store.Tx) error {
+			k := serviceKey("key_" + gatehouse.RandomBase62(11))
+			change(k)
+			return tx.CreateKey(k)
+		}
+	}
+	for _, c := range []struct {
+		name string
+		want gatehouse.Kind
+		try  func(*store.Tx) error
+	}{
+		{"project of no organization", gatehouse.NotFound, func(tx *store.Tx) error {
+			return tx.CreateProject(&gatehouse.Project{ID: "proj_n", Organization: "org-none"})
+		}},
+		{"member of another organization", gatehouse.NotFound, func(tx *store.Tx) error {
+			return tx.CreateProjectUser(&gatehouse.ProjectUser{Project: "proj_1", User: "user-b"})
+		}},
+		{"member of no project", gatehouse.NotFound, func(tx *store.Tx) error {
+			return tx.CreateProjectUser(&gatehouse.ProjectUser{Project: "proj_none", User: "user-a"})
+		}},
+		{"service account in another organization's project", gatehouse.NotFound, func(tx *store.Tx) error {
+			return tx.CreateServiceAccount(&gatehouse.ServiceAccount{ID: "svc_acct_n", Organization: "org-a", Project: "proj_3"})
+		}},
+		{"key in another organization's project", gatehouse.NotFound, key(func(k *gatehouse.Key) { k.Project = "proj_3" })},
+		{"key of another organization's service account", gatehouse.NotFound, key(func(k *gatehouse.Key) { k.OwnerServiceAccount = "svc_acct_3" })},
+		{"key of another organization's user", gatehouse.NotFound, key(func(k *gatehouse.Key) {
+			k.Class, k.OwnerServiceAccount, k.OwnerUser = gatehouse.ClassProject, "", "user-b"
+		})},
+		{"key of two owners", gatehouse.Invalid, key(func(k *gatehouse.Key) { k.OwnerUser = "user-a" })},
+		{"service key of a user", gatehouse.Invalid, key(func(k *gatehouse.Key) { k.OwnerServiceAccount, k.OwnerUser = "", "user-a" })},
+		{"service key without a project", gatehouse.Invalid, key(func(k *gatehouse.Key) { k.Project = "" })},
+		{"project key of a service account", gatehouse.Invalid, key(func(k *gatehouse.Key) { k.Class = gatehouse.ClassProject })},
+		{"user key in a project", gatehouse.Invalid, key(func(k *gatehouse.Key) {
+			k.Class, k.OwnerServiceAccount, k.OwnerUser = gatehouse.ClassUser, "", "user-a"
+		})},
+		{"admin key in a project", gatehouse.Invalid, key(func(k *gatehouse.Key) { k.Class = gatehouse.ClassAdmin })},
+		{"azure key without a project", gatehouse.Invalid, key(func(k *gatehouse.Key) { k.Class, k.Project = gatehouse.ClassAzure, "" })},
+		{"key of no class", gatehouse.Invalid, key(func(k *gatehouse.Key) { k.Class = 'x' })},
+		{"second user of an address", gatehouse.Conflict, func(tx *store.Tx) error {
+			for _, id := range []string{"user-m", "user-n"} {
+				if err := tx.CreateUser(&gatehouse.User{ID: id, Organization: "org-a", Email: "m@example.com"}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+		{"second upstream of a name", gatehouse.Conflict, func(tx *store.Tx) error {
+			for _, id := range []string{"upst_m", "upst_n"} {
+				if err := tx.CreateUpstream(&gatehouse.Upstream{ID: id, Organization: "org-a", Name: "m"}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) { refused(t, db, c.want, c.try) })
+	}
+	// The names of removed ones are free again, and other organizations' are no matter.
+	change(t, db, func(tx *store.Tx) error {
+		for _, u := range []gatehouse.Upstream{{ID: "upst_1", Organization: "org-a", Name: "m", RemovedAt: 1}, {ID: "upst_2", Organization: "org-a", Name: "m"},
+			{ID: "upst_3", Organization: "org-b", Name: "m"}} {
+			if err := tx.CreateUpstream(&u); err != nil {
+				return err
+			}
+		}
+		for _, u := range []gatehouse.User{{ID: "user-1", Organization: "org-a", Email: "m@example.com", RemovedAt: 1}, {ID: "user-2", Organization: "org-a", Email: "m@example.com"},
+			{ID: "user-3", Organization: "org-b", Email: "m@example.com"}, {ID: "user-4", Organization: "org-a"}, {ID: "user-5", Organization: "org-a"}} {
+			if err := tx.CreateUser(&u); err != nil {
+				return err
+			}
+		}
+		// An admin key may have either owner or none.
+		for i, k := range []gatehouse.Key{{OwnerUser: "user-a"}, {OwnerServiceAccount: "svc_acct_1"}, {}} {
+			k.ID, k.Class, k.Organization = numbered("key_admin", i), gatehouse.ClassAdmin, "org-a"
+			if err := tx.CreateKey(&k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// testBadText proves that both engines refuse the same text in a control change.
+func testBadText(t *testing.T, db *store.DB) {
+	seed(t, db)
+	for _, name := range []string{"a\x00b", "a\xffb", "\xed\xa0\x80"} {
+		refused(t, db, gatehouse.Invalid, func(tx *store.Tx) error {
+			return tx.CreateProject(&gatehouse.Project{ID: "proj_n", Organization: "org-a", Name: name})
+		})
+	}
+}
+
+func testMeta(t *testing.T, db *store.DB) {
+	look(t, db, func(tx *store.Tx) error {
+		if _, err := tx.Meta("install"); gatehouse.KindOf(err) != gatehouse.NotFound {
+			t.Errorf("meta before it is set: %v, want NotFound", err)
+		}
+		return nil
+	})
+	for _, want := range []string{"aB3x", "other", ""} {
+		change(t, db, func(tx *store.Tx) error { return tx.SetMeta("install", want) })
+		look(t, db, func(tx *store.Tx) error {
+			got, err := tx.Meta("install")
+			if got != want {
+				t.Errorf("meta is %q, want %q", got, want)
+			}
+			return err
+		})
+	}
+}
