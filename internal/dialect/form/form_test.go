@@ -107,6 +107,7 @@ func TestScannerRefuses(t *testing.T) {
 		{"header without a colon", field("x"), "invalid_multipart", ""},
 		{"space before the colon", part(`Content-Disposition : form-data; name="model"`), "invalid_multipart", ""},
 		{"bare LF in header", field("X: a\nContent-Disposition: form-data; name=\"n\""), "invalid_multipart", ""},
+		{"control character in header", part(cd + "name=\"model\x13\""), "invalid_multipart", ""},
 		{"huge header", field("X: " + strings.Repeat("x", 9<<10)), "invalid_multipart", ""},
 		{"no header", body("--b", "", "m", "--b--", ""), "invalid_multipart", ""},
 		{"no disposition", part("Content-Type: text/plain"), "invalid_multipart", ""},

@@ -18,8 +18,8 @@ func parseHeader(b []byte) (disposition, error) {
 	var d disposition
 	seen := false
 	for line := range bytes.SplitSeq(b, []byte("\r\n")) {
-		if bytes.ContainsAny(line, "\r\n\x00") {
-			return d, malformed("a part's header has a bare CR, LF or NUL")
+		if bytes.ContainsFunc(line, isControl) {
+			return d, malformed("a part's header has a control character")
 		}
 		key, value, ok := bytes.Cut(line, []byte(":"))
 		if !ok || !isToken(key) { // a folded line begins with a space, which is no token
@@ -122,6 +122,9 @@ func cutValue(text string) (value, raw, rest string, ok bool) {
 	}
 	return "", "", "", false
 }
+
+// isControl reports the characters that may not be in a header line; tab may.
+func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7F }
 
 // isToken reports whether b is a token of RFC 9110 section 5.6.2.
 func isToken(b []byte) bool {
