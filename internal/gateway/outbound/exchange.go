@@ -127,7 +127,8 @@ func (c *conn) simplex(ctx context.Context, req *Request, head []byte, size int6
 	return nil, f
 }
 
-// writeMemory writes the head and a body in memory; wrote reports whether any byte left.
+// writeMemory writes the head and a body in memory; wrote reports whether any byte left. Under TLS that means a whole record:
+// of a part of one the peer can read nothing.
 func (c *conn) writeMemory(head []byte, body [][]byte, size int64) (wrote bool, err error) {
 	if int64(len(head))+size <= coalesce {
 		for _, s := range body {

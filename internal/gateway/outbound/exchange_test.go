@@ -43,16 +43,11 @@ func TestRequestBytes(t *testing.T) {
 			got <- string(buf[:n])
 		})
 		req := *tc.req
-		origin, err := outbound.OriginOf(s.url)
-		if err != nil {
-			t.Fatal(err)
-		}
 		mustFetch(t, endpoint(t, s), &req, 200, "")
 		host := strings.TrimPrefix(s.url, "http://")
 		if got, want := <-got, strings.Replace(tc.want, "HOST", host, 1); got != want {
 			t.Errorf("sent\n%q, want\n%q", got, want)
 		}
-		_ = origin
 	}
 }
 
@@ -145,7 +140,16 @@ func TestSmuggledAnswer(t *testing.T) {
 		})
 		e := endpoint(t, s)
 		for range 3 {
-			mustFetch(t, e, get("/"), 200, long(body))
+			resp, err := e.Do(t.Context(), get("/"), generous)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// A large buffer is read into directly, which leaves what follows the body inside the TLS session.
+			var got strings.Builder
+			if _, err := io.CopyBuffer(struct{ io.Writer }{&got}, resp.Body, make([]byte, 64<<10)); err != nil || got.String() != long(body) {
+				t.Fatalf("got %q, %v", clipped(got.String()), err)
+			}
+			resp.Close()
 		}
 		if n := s.connections(); n != 3 {
 			t.Fatalf("used %d connections, want 3", n)
@@ -211,7 +215,10 @@ func TestClosedInsteadOfAnswer(t *testing.T) {
 
 // TestEarlyAnswer has servers that refuse a request before they have read it, and read no more of it.
 func TestEarlyAnswer(t *testing.T) {
-	const refusal = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 7\r\n\r\ntoo big"
+	refusals := map[string]string{
+		"close": "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 7\r\n\r\ntoo big",
+		"stay":  "HTTP/1.1 413 Content Too Large\r\nContent-Length: 7\r\n\r\ntoo big",
+	}
 	huge := make([][]byte, 64)
 	for i := range huge {
 		huge[i] = make([]byte, 1<<20)
@@ -243,7 +250,7 @@ func TestEarlyAnswer(t *testing.T) {
 								break
 							}
 						}
-						p.say(refusal)
+						p.say(refusals[then])
 						if then == "close" {
 							// As servers do that want their answer to arrive: say that nothing more comes, then read on for a while.
 							if half, ok := p.Conn.(interface{ CloseWrite() error }); ok {
@@ -259,8 +266,17 @@ func TestEarlyAnswer(t *testing.T) {
 						s = serveRawTLS(t, handle)
 					}
 					e := endpoint(t, s)
-					mustFetch(t, e, request(), 413, "too big")
-					mustFetch(t, e, request(), 413, "too big")
+					for range 2 {
+						// Without a limit on silence: nothing but the answer ends the write.
+						resp, err := e.Do(t.Context(), request(), outbound.Timeouts{FirstByte: patience})
+						if err != nil {
+							t.Fatal(err)
+						}
+						if got, err := io.ReadAll(resp.Body); err != nil || resp.Status != 413 || string(got) != "too big" {
+							t.Fatalf("got %d %q, %v", resp.Status, got, err)
+						}
+						resp.Close()
+					}
 					if n := s.connections(); n != 2 {
 						t.Fatalf("used %d connections, want 2: the first has half a request on it", n)
 					}
@@ -407,8 +423,10 @@ func TestLimits(t *testing.T) {
 			_, err = io.ReadAll(resp.Body)
 			resp.Close()
 		}
-		if oe := wantError(t, err, outbound.OpRead); !oe.Timeout || !errors.Is(oe, context.DeadlineExceeded) {
-			t.Fatalf("got %+v", oe)
+		// On a busy machine the whole may be over before the head is there.
+		var oe *outbound.Error
+		if !errors.As(err, &oe) || !oe.Timeout || !errors.Is(oe, context.DeadlineExceeded) {
+			t.Fatalf("got %+v", err)
 		}
 	})
 	// A deadline of one exchange must not strike in the next.
@@ -426,7 +444,8 @@ func TestLimits(t *testing.T) {
 			}
 		})
 		e := endpoint(t, s)
-		resp, err := e.Do(t.Context(), get("/"), outbound.Timeouts{FirstByte: short})
+		const limit = 300 * time.Millisecond
+		resp, err := e.Do(t.Context(), get("/"), outbound.Timeouts{FirstByte: limit})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -434,7 +453,7 @@ func TestLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 		resp.Close()
-		timer := time.AfterFunc(2*short, func() { close(gap) })
+		timer := time.AfterFunc(limit+limit/3, func() { close(gap) })
 		defer timer.Stop()
 		mustFetch(t, e, get("/"), 200, "ok")
 		if n := s.connections(); n != 1 {

@@ -49,6 +49,10 @@ func TestTransports(t *testing.T) {
 		if err != nil {
 			panic(http.ErrAbortHandler)
 		}
+		if r.URL.Path == "/gzip" {
+			w.Header().Set("Content-Encoding", "gzip")
+		}
+		w.Header().Set("X-Encoding", r.Header.Get("Accept-Encoding"))
 		w.Header().Set("X-Proto", r.Proto)
 		w.Header().Set("X-Request", r.Method+" "+r.URL.RequestURI()+" "+r.Host)
 		w.Header().Set("X-Agent", r.UserAgent())
@@ -102,6 +106,9 @@ func TestTransports(t *testing.T) {
 			if got := resp.Header.Get("x-proto"); got != kind.proto {
 				t.Errorf("got %q, want %q", got, kind.proto)
 			}
+			if got := resp.Header.Get("X-Encoding"); got != "" {
+				t.Errorf("got an Accept-Encoding nobody set: %q", got)
+			}
 			if got := resp.Header.Get("X-Agent"); got != "" {
 				t.Errorf("got a User-Agent nobody set: %q", got)
 			}
@@ -114,6 +121,10 @@ func TestTransports(t *testing.T) {
 			if strings.Join(two, " ") != "1 2" {
 				t.Errorf("got %q, want both fields", two)
 			}
+
+			zipped := post("\x1f\x8b what looks like gzip passes as it is")
+			zipped.URI = "/gzip"
+			mustFetch(t, e, zipped, 200, string(zipped.Body[0]))
 
 			_, _, err = fetch(e, reader(10, strings.NewReader("short")))
 			if oe := wantError(t, err, outbound.OpBody); !errors.Is(oe, io.ErrUnexpectedEOF) {

@@ -78,11 +78,8 @@ var embeddings = []struct {
 
 // judge decides about one address as it will be dialled.
 func judge(a netip.Addr) verdict {
-	// Prefix.Contains is false for any address with a zone, and for IPv4 written as IPv6.
-	a = a.Unmap().WithZone("")
-	if !a.IsValid() {
-		return never
-	}
+	// IPv4 written as IPv6 is the IPv4 address. An address with a zone is in no prefix, and so it is refused below.
+	a = a.Unmap()
 	if a.Is6() && !a.IsLoopback() {
 		for _, e := range embeddings {
 			if e.prefix.Contains(a) {

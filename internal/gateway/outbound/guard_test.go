@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -176,6 +177,36 @@ func TestOrigin(t *testing.T) {
 	if _, err := outbound.OriginOf("https://u:hunter2@h\x7f"); err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("got %v, want an error without the password", err)
 	}
+}
+
+// FuzzOrigin checks that an origin is what it says: it parses to itself, net/url reads the same host in it as in the base URL, and
+// nothing in it could be read as another host.
+func FuzzOrigin(f *testing.F) {
+	for _, s := range []string{"https://api.openai.com/v1", "http://[::1]:8080", "https://a@b", "https://h.:443", "HTTP://H\\@x", "https://127.1", "https://h%2e:1", "http://[::ffff:1.2.3.4]"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, base string) {
+		origin, err := outbound.OriginOf(base)
+		if err != nil {
+			return
+		}
+		if again, err := outbound.OriginOf(origin); err != nil || again != origin {
+			t.Fatalf("the origin %q of %q has the origin %q, %v", origin, base, again, err)
+		}
+		if strings.ContainsAny(strings.TrimPrefix(strings.TrimPrefix(origin, "https://"), "http://"), "/\\@?#% \t\r\n") {
+			t.Fatalf("the origin %q of %q", origin, base)
+		}
+		a, errA := url.Parse(base)
+		b, errB := url.Parse(origin)
+		if errA != nil || errB != nil || a.Scheme != b.Scheme || b.Port() == "" || a.Port() != "" && a.Port() != b.Port() {
+			t.Fatalf("the origin %q of %q: %v, %v", origin, base, errA, errB)
+		}
+		ipA, _ := netip.ParseAddr(a.Hostname())
+		ipB, _ := netip.ParseAddr(b.Hostname())
+		if ipA != ipB || !ipA.IsValid() && !strings.EqualFold(a.Hostname(), b.Hostname()) {
+			t.Fatalf("the origin %q of %q has another host", origin, base)
+		}
+	})
 }
 
 // TestCredentialBinding is law 9: whatever the router decided, a credential goes to the origin it is bound to and nowhere else.

@@ -145,7 +145,7 @@ var certificate = func() func(testing.TB) (*tls.Config, *x509.CertPool) {
 		once.Do(func() {
 			s := httptest.NewTLSServer(nil)
 			defer s.Close()
-			cfg = &tls.Config{Certificates: s.TLS.Certificates, NextProtos: []string{"http/1.1"}}
+			cfg = &tls.Config{Certificates: s.TLS.Certificates, NextProtos: []string{"http/1.1"}, DynamicRecordSizingDisabled: true}
 			roots.AddCert(s.Certificate())
 		})
 		return cfg, roots

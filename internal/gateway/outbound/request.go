@@ -32,7 +32,7 @@ type Request struct {
 	Header []Field
 	// Body is the body in memory, in segments that are sent one after the other. It is ignored when Reader is set.
 	Body [][]byte
-	// Reader is the body as a stream; Do reads it on the caller's goroutine and never after it returned.
+	// Reader is the body as a stream. Do does not read it after it returned, so a Read must end when ctx does: Do waits for it.
 	Reader io.Reader
 	// Length is how many bytes Reader gives; -1 sends them in chunks.
 	Length     int64
