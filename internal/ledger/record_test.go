@@ -228,6 +228,9 @@ func FuzzSegment(f *testing.F) {
 }
 
 func TestHotPathAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("allocations are not countable under the race detector")
+	}
 	l := openedWith(t, Config{Dir: t.TempDir(), Sync: time.Hour}, newBook(), (*os.File).Write)
 	var h Hold
 	c, s := charge("req_1"), settlement("req_1")
