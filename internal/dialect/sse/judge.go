@@ -142,10 +142,9 @@ var audioDelta, partDone = []byte("audio.delta"), []byte(".done")
 
 // image counts an image that is complete. Each reports the tokens of its own generation.
 func (t *Tap) image(usageObject []byte) {
-	u, ok := usage.Extract(usage.Images, usageObject)
+	u, _ := usage.Extract(usage.Images, usageObject) // empty when it says nothing
 	u.Images = 1
 	t.images = usage.Add(t.images, u)
-	t.imagesReported = ok && (t.imagesReported || t.images.Images == 1)
 }
 
 // first keeps the first JSON string that is not empty.

@@ -36,7 +36,7 @@ type Emit func(b []byte, final bool) error
 // Summary is what a stream said so far.
 type Summary struct {
 	Units       gatehouse.Units
-	Reported    bool // the upstream said what it counted; otherwise Units is empty
+	Reported    bool // the upstream said what it counted (of images perhaps only how many); otherwise Units is empty
 	ID          string
 	Model       string
 	ServiceTier string
@@ -88,7 +88,6 @@ type Tap struct {
 	id, model, tier, status, usage []byte // JSON
 	made                           []string
 	images                         gatehouse.Units // of the images that are complete
-	imagesReported                 bool
 	text, events                   int64
 	ended, failed, final           bool
 }
@@ -208,13 +207,18 @@ func (t *Tap) Feed(p []byte, emit Emit) error {
 	return t.keep(&w)
 }
 
-// Close emits what is left when the input has ended.
+// Close emits what is left when the input has ended. An event without its blank line counts for what it says, but it ends the
+// stream only when its data is whole.
 func (t *Tap) Close(emit Emit) error {
 	w := window{emit: emit}
 	if t.at == inKey {
 		t.begin(t.fieldOf())
 	}
+	ended, images := t.ended, t.images
 	v := t.judge(t.size)
+	if string(t.head[:t.headLen]) != done && !t.capture.Complete() {
+		t.ended, t.images = ended, images
+	}
 	if v == hide {
 		t.hold = t.hold[:t.tail]
 	}
@@ -237,7 +241,7 @@ func (t *Tap) Summary() Summary {
 	s := Summary{ID: unquote(t.id), Model: unquote(t.model), ServiceTier: unquote(t.tier), Status: unquote(t.status), Made: t.made,
 		TextBytes: t.text, Events: t.events, Ended: t.ended, Failed: t.failed}
 	if t.opts.Shape == usage.Images {
-		s.Units, s.Reported = t.images, t.imagesReported
+		s.Units, s.Reported = t.images, t.images.Images > 0
 		return s
 	}
 	s.Units, s.Reported = usage.Extract(t.opts.Shape, t.usage)

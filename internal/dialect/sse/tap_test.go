@@ -252,6 +252,33 @@ func TestPrompt(t *testing.T) {
 	}
 }
 
+// TestCut checks that a stream that breaks off is not taken for one that ended.
+func TestCut(t *testing.T) {
+	for _, c := range []struct {
+		in    string
+		ended bool
+	}{
+		{"data: {\"type\":\"response.completed\",\"response\":{\"id\"", false},
+		{"data: {\"type\":\"response.completed\"}", true},
+		{"data: {\"type\":\"image_edit.completed\",\"b64_json\":\"iV", false},
+		{"data: [DON", false},
+		{"data: [DONE]", true},
+		{"data: {}\n\n", false},
+		{"data: [DONE]\n\ndata: {\"x", true},
+	} {
+		var tap sse.Tap
+		for size := range len(c.in) {
+			got := run(t, &tap, sse.Options{Shape: usage.Images}, []byte(c.in), size)
+			if got.sum.Reported {
+				t.Fatalf("%s: pieces of %d: reported %+v", c.in, size, got.sum.Units)
+			}
+			if got.sum.Ended != c.ended || string(got.out) != c.in {
+				t.Fatalf("%s: pieces of %d: got ended %v, %q; want %v", c.in, size, got.sum.Ended, got.out, c.ended)
+			}
+		}
+	}
+}
+
 func TestFeedReturnsTheErrorOfEmit(t *testing.T) {
 	broken := errors.New("connection reset")
 	var tap sse.Tap

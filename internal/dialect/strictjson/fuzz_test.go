@@ -77,16 +77,14 @@ type level struct {
 	array  bool
 	key    string // of the member being read
 	exact  bool   // that key is spelled as it reads, in lower case
-	odd    bool   // some name of any depth on the way here is spelled otherwise
 	names  map[string]int
 	atAny  string // the name of the member this container is, when read at any depth
-	isOdd  bool
-	isElem bool
+	isOdd  bool   // and spelled otherwise
+	isElem bool   // it is an element of an array
 }
 
 var fixed = map[string]string{"model": `"n`, "stream": "tfn", "stream_options": "{n", "stream_options.include_usage": "tfn", "n": "0n", "max_tokens": "0n",
 	"tools": "[n", "tools[].type": `"`, "prompt.id": `"`}
-var onTheWay = []string{"prompt"}
 var anywhere = []string{"file_id", "file_ids", "conversation", "audio"}
 
 func read(body []byte) oracle {

@@ -248,6 +248,9 @@ func (c *Capture) Text(s Slot) string { return text(c.Get(s)) }
 // Count returns how often something occurred.
 func (c *Capture) Count(n Count) int { return c.counts[n] }
 
+// Complete reports whether a whole JSON value has been read.
+func (c *Capture) Complete() bool { return c.done }
+
 // Made calls yield with each id that the answer gave to something inside it: output items, containers, audio. An id may come
 // more than once.
 func (c *Capture) Made(yield func(id string) bool) {

@@ -87,6 +87,9 @@ func TestCapture(t *testing.T) {
 				if got := slices.Collect(capture.Made); !slices.Equal(got, c.made) {
 					t.Errorf("pieces of %d: made: got %v, want %v", size, got, c.made)
 				}
+				if !capture.Complete() {
+					t.Errorf("pieces of %d: not complete", size)
+				}
 				if capture.Failed() {
 					t.Errorf("pieces of %d: failed", size)
 				}
@@ -129,6 +132,18 @@ func TestCaptureBounds(t *testing.T) {
 	}
 	if got := len(c.Get(usage.Model)); got != 3 {
 		t.Errorf("model: got %d bytes, want 3", got)
+	}
+}
+
+func TestCaptureCut(t *testing.T) {
+	body := []byte(answers[0].body)
+	var c usage.Capture
+	for end := range body {
+		c.Reset()
+		feed(&c, body[:end], 0)
+		if c.Complete() {
+			t.Fatalf("complete after %d of %d bytes", end, len(body))
+		}
 	}
 }
 

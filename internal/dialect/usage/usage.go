@@ -98,7 +98,7 @@ func Add(a, b gatehouse.Units) gatehouse.Units {
 }
 
 // Of returns what a whole answer that went through c counted: its usage, its images and its seconds of audio. It reports false
-// when the answer says nothing.
+// when the answer says nothing. Models that are paid by the image report no tokens; then Images stands alone.
 func Of(shape Shape, c *Capture) (gatehouse.Units, bool) {
 	u, ok := Extract(shape, c.Get(Usage))
 	switch shape {
