@@ -40,13 +40,13 @@ type DB struct {
 	write  *sql.DB // Update and Migrate
 	record *sql.DB // Record; apart, so that changes waiting for each other cannot keep a node from renewing its lease
 	read   *sql.DB // View
-	lock   io.Closer
 	now    func() time.Time
 	log    *slog.Logger
 	stmts  statements
 	trace  func(query string) // tests look at every query; nil otherwise
 
 	mu       sync.Mutex
+	lock     io.Closer         // guarded by mu; nil without a lock file and after Close
 	onCommit []func(seq int64) // guarded by mu
 }
 
@@ -67,7 +67,7 @@ func Open(ctx context.Context, url string, cfg Config) (*DB, error) {
 	return db, nil
 }
 
-// Close ends the connections and gives the lock back. Transactions that are not committed are gone.
+// Close ends the connections and gives the lock back. Transactions that are not committed are gone. Closing again does nothing.
 func (db *DB) Close() error {
 	var errs []error
 	db.stmts.close()
@@ -77,8 +77,11 @@ func (db *DB) Close() error {
 			errs = append(errs, pool.Close())
 		}
 	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
 	if db.lock != nil {
 		errs = append(errs, db.lock.Close())
+		db.lock = nil
 	}
 	return errors.Join(errs...)
 }

@@ -1,0 +1,197 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"gatehouse"
+)
+
+// TestPlans asks SQLite how it would run every query of the store: none but those that read a table on purpose may scan one, and
+// no list may be sorted after it is read.
+func TestPlans(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gatehouse.db")
+	db, err := Open(t.Context(), "sqlite:"+path, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	queries := map[string]bool{}
+	db.trace = func(query string) { mu.Lock(); defer mu.Unlock(); queries[query] = true }
+	useEverything(t, db)
+	for _, i := range inserts {
+		queries[i.query(1)] = true
+	}
+	if len(queries) < 60 {
+		t.Errorf("only %d queries were seen", len(queries))
+	}
+
+	side, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path}).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = side.Close() }()
+	wholeTables := []string{
+		organizationSelect, projectSelect, userSelect, projectUserSelect, serviceAccountSelect, keySelect, upstreamSelect, deploymentSelect, sealedSelect,
+		organizationSelect + ` ORDER BY created_at, id`, // a handful
+		`SELECT COUNT(*) FROM usage`,
+	}
+	for query := range queries {
+		if slices.Contains(wholeTables, query) || strings.Contains(query, "FROM nodes") {
+			continue
+		}
+		rows, err := side.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, make([]any, placeholders(query))...) // the plan is made without the values
+		if err != nil {
+			t.Fatalf("%v\n%s", err, query)
+		}
+		for rows.Next() {
+			var id, parent, unused int
+			var step string
+			if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+				t.Fatal(err)
+			}
+			grouped := strings.Contains(query, "GROUP BY") && strings.Contains(step, "FOR GROUP BY") // the rows of one report
+			if strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "CONSTANT ROW") && !strings.HasPrefix(step, "SCAN excluded") || strings.Contains(step, "TEMP B-TREE") && !grouped {
+				t.Errorf("%s\n%s", step, query)
+			}
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// placeholders returns the highest $N of a query.
+func placeholders(query string) int {
+	highest := 0
+	for _, part := range strings.Split(query, "$")[1:] {
+		n := 0
+		for _, c := range part {
+			if c < '0' || c > '9' {
+				break
+			}
+			n = n*10 + int(c-'0')
+		}
+		highest = max(highest, n)
+	}
+	return highest
+}
+
+// useEverything runs every query of the store at least once.
+func useEverything(t *testing.T, db *DB) {
+	t.Helper()
+	_, err := db.Update(t.Context(), gatehouse.Event{Type: "t", Organization: "org-1"}, func(tx *Tx) error {
+		org := &gatehouse.Organization{ID: "org-1"}
+		project := &gatehouse.Project{ID: "proj_1", Organization: "org-1"}
+		user := &gatehouse.User{ID: "user-1", Organization: "org-1"}
+		member := &gatehouse.ProjectUser{Project: "proj_1", User: "user-1"}
+		account := &gatehouse.ServiceAccount{ID: "svc_acct_1", Organization: "org-1", Project: "proj_1"}
+		key := &gatehouse.Key{ID: "key_1", Class: gatehouse.ClassAdmin, Organization: "org-1"}
+		upstream := &gatehouse.Upstream{ID: "upst_1", Organization: "org-1"}
+		deployment := &gatehouse.Deployment{ID: "dep_1", Organization: "org-1"}
+		sealed := &Sealed{ID: "seal_1", Organization: "org-1", Ciphertext: []byte{1}}
+		stale := *project
+		stale.Rev = 9
+		for _, err := range []error{tx.CreateOrganization(org), tx.SaveOrganization(org), tx.CreateProject(project), tx.SaveProject(project), tx.CreateUser(user), tx.SaveUser(user),
+			tx.CreateProjectUser(member), tx.SaveProjectUser(member), tx.CreateServiceAccount(account), tx.SaveServiceAccount(account), tx.CreateKey(key), tx.SaveKey(key),
+			tx.CreateUpstream(upstream), tx.SaveUpstream(upstream), tx.CreateDeployment(deployment), tx.SaveDeployment(deployment), tx.CreateSealed(sealed), tx.SaveSealed(sealed),
+			tx.DeleteSealed(sealed), tx.SetMeta("a", "b")} {
+			if err != nil {
+				return err
+			}
+		}
+		if err := tx.SaveProject(&stale); gatehouse.KindOf(err) != gatehouse.Conflict {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Record(t.Context(), Batch{Usage: []gatehouse.Usage{{ID: "u"}}, Requests: []gatehouse.Request{{ID: "r", Organization: "org-1"}}, LastUsed: map[string]gatehouse.Millis{"k": 1},
+		Objects: []gatehouse.Object{{ID: "o"}}, Deleted: []ObjectRef{{ID: "o"}}, Node: &NodeBeat{ID: "n"}, DropNode: "x", RequestsBefore: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Record(t.Context(), Batch{Objects: []gatehouse.Object{{ID: "o"}}, DropNode: "n", DropIncarnation: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	yes := true
+	err = db.View(t.Context(), func(tx *Tx) error {
+		var errs []error
+		note := func(err error) {
+			if err != nil && gatehouse.KindOf(err) != gatehouse.NotFound && gatehouse.KindOf(err) != gatehouse.Invalid {
+				errs = append(errs, err)
+			}
+		}
+		noted := func(_ any, err error) { note(err) }
+		noted(tx.Organization(""))
+		noted(tx.Organizations())
+		noted(tx.Project(""))
+		noted(tx.User(""))
+		noted(tx.ProjectUser("", ""))
+		noted(tx.Memberships(""))
+		noted(tx.ServiceAccount(""))
+		noted(tx.Key(""))
+		noted(tx.Upstream(""))
+		noted(tx.Upstreams(""))
+		noted(tx.Deployment(""))
+		noted(tx.Deployments(""))
+		noted(tx.Sealed(""))
+		noted(tx.Sealeds(""))
+		noted(tx.Meta(""))
+		noted(tx.CountActiveOwners(""))
+		noted(tx.CountActiveAdminKeys(""))
+		noted(tx.LastSeq())
+		noted(tx.EventsAfter(0, 1))
+		noted(tx.EventBytes(0))
+		noted(tx.Request(""))
+		noted(tx.Object(""))
+		noted(tx.Nodes())
+		noted(tx.Usage(""))
+		noted(tx.CountUsage())
+		noted(tx.UsageBuckets(UsageQuery{Organization: "o", Product: "p", Width: "1m", End: 1, Projects: []string{"a"}, Users: []string{"a"}, Keys: []string{"a"}, Models: []string{"a"},
+			Batch: &yes, GroupBy: []string{ByProject, ByKey}}))
+		noted(tx.UsageBuckets(UsageQuery{Organization: "o", Product: "p", Width: "1d", End: 1}))
+		note(tx.EachOrganization(func(*gatehouse.Organization) error { return nil }))
+		note(tx.EachProject(func(*gatehouse.Project) error { return nil }))
+		note(tx.EachUser(func(*gatehouse.User) error { return nil }))
+		note(tx.EachProjectUser(func(*gatehouse.ProjectUser) error { return nil }))
+		note(tx.EachServiceAccount(func(*gatehouse.ServiceAccount) error { return nil }))
+		note(tx.EachKey(func(*gatehouse.Key) error { return nil }))
+		note(tx.EachUpstream(func(*gatehouse.Upstream) error { return nil }))
+		note(tx.EachDeployment(func(*gatehouse.Deployment) error { return nil }))
+		note(tx.EachSealed(func(*Sealed) error { return nil }))
+		for _, cursor := range []func(string) Page{func(string) Page { return Page{} }, func(id string) Page { return Page{After: id} },
+			func(id string) Page { return Page{Before: id, Desc: true} }, func(id string) Page { return Page{After: id, Desc: true} }} {
+			paged := func(_ any, _ bool, err error) { note(err) }
+			paged(tx.Projects("org-1", true, cursor("proj_1")))
+			paged(tx.Projects("org-1", false, cursor("proj_1")))
+			paged(tx.Users("org-1", cursor("user-1")))
+			paged(tx.ProjectUsers("proj_1", cursor("user-1")))
+			paged(tx.ServiceAccounts("proj_1", cursor("svc_acct_1")))
+			for _, f := range []KeyFilter{{Organization: "org-1"}, {Organization: "org-1", Class: gatehouse.ClassAdmin}, {Organization: "org-1", IncludeRevoked: true}, {Project: "proj_1"},
+				{Organization: "org-1", Project: "proj_1"}, {OwnerUser: "user-1"}, {OwnerServiceAccount: "s"}} {
+				paged(tx.Keys(f, cursor("key_1")))
+			}
+			for _, f := range []RequestFilter{{Organization: "org-1"}, {Organization: "org-1", Project: "p", Since: 1, Until: 2}, {Organization: "org-1", Key: "k"},
+				{Organization: "org-1", ClientRequestID: "c"}} {
+				paged(tx.Requests(f, cursor("r")))
+			}
+		}
+		return errors.Join(errs...)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
