@@ -257,7 +257,7 @@ func TestEveryKindOfChangeReachesOtherNodes(t *testing.T) {
 // TestNoAcceptAfterRevoke checks keys on two nodes without pause while many revocations run on both. A check that begins after
 // Settle said Everywhere must refuse, on any node; and a node that refused a key once never accepts it again.
 func TestNoAcceptAfterRevoke(t *testing.T) {
-	const keys, revokers, checkers = 80, 8, 2
+	const keys, revokers, checkers = 60, 8, 1
 	url := database(t, storetest.Postgres(t), keys)
 	nodes := []*node{startNode(t, url, "a", time.Minute), startNode(t, url, "b", time.Minute)}
 	var (
@@ -582,7 +582,7 @@ func sqlOf(tb testing.TB, url string) *sql.DB {
 	return db
 }
 
-func exec(tb testing.TB, db *sql.DB, query string) {
+func execute(tb testing.TB, db *sql.DB, query string) {
 	tb.Helper()
 	if _, err := db.ExecContext(tb.Context(), query); err != nil {
 		tb.Fatal(err)
@@ -596,7 +596,7 @@ func TestUnreadableSubjectHoldsTheSequence(t *testing.T) {
 	raw := sqlOf(t, url)
 	other := open(t, url) // commits without waking a, and so as one batch
 	before := a.Applied()
-	exec(t, raw, `UPDATE keys SET digest = '\x00' WHERE id = 'key_00000000000'`)
+	execute(t, raw, `UPDATE keys SET digest = '\x00' WHERE id = 'key_00000000000'`)
 	seq, err := revokeKey(t.Context(), other, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -607,7 +607,7 @@ func TestUnreadableSubjectHoldsTheSequence(t *testing.T) {
 	if a.Applied() != seq-1 || before >= seq-1 {
 		t.Errorf("applied = %d, want %d: a subject that cannot be read must not be skipped", a.Applied(), seq-1)
 	}
-	exec(t, raw, `UPDATE keys SET digest = decode(repeat('00', 32), 'hex'), revoked_at = 1, rev = rev + 1 WHERE id = 'key_00000000000'`)
+	execute(t, raw, `UPDATE keys SET digest = decode(repeat('00', 32), 'hex'), revoked_at = 1, rev = rev + 1 WHERE id = 'key_00000000000'`)
 	eventually(t, "a goes on", func() bool { return a.Applied() == seq })
 	if a.accepts(0) {
 		t.Error("the revocation behind the damage was lost")
@@ -624,7 +624,7 @@ func TestAnotherHistoryEndsRun(t *testing.T) {
 			a := openNode(t, url, catalog.Config{Node: "a", MaxStaleness: time.Minute})
 			result := make(chan error, 1)
 			go func() { result <- a.Run(t.Context()) }() // ends with the history
-			exec(t, sqlOf(t, url), damage)
+			execute(t, sqlOf(t, url), damage)
 			if err := <-result; err == nil {
 				t.Error("Run ended without an error")
 			}

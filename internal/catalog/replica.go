@@ -21,70 +21,49 @@ type replica struct {
 	// The rest is the writer's own.
 	parts      map[string]*parts // by organization
 	stale      map[string]bool   // organizations whose routing is to be compiled
+	compiled   int64             // how often any was
 	policies   map[string]*Policy
 	policyText []byte
 }
 
 func newReplica() *replica {
 	return &replica{
-		organizations: newTable(hashString, func(o *gatehouse.Organization) string { return o.ID }),
-		projects:      newTable(hashString, func(p *gatehouse.Project) string { return p.ID }),
-		users:         newTable(hashString, func(u *gatehouse.User) string { return u.ID }),
-		members:       newTable(hashMember, func(m *gatehouse.ProjectUser) memberID { return memberID{m.Project, m.User} }),
-		accounts:      newTable(hashString, func(a *gatehouse.ServiceAccount) string { return a.ID }),
-		keys:          newTable(hashKeyID, func(k *Key) keyID { return keyID(k.id[len(gatehouse.PrefixKey):]) }),
-		upstreams:     newTable(hashString, func(u *gatehouse.Upstream) string { return u.ID }),
-		routes:        newTable(hashString, func(r *routing) string { return r.organization }),
+		organizations: newTable(hashString, func(o *gatehouse.Organization) string { return o.ID }, func(o *gatehouse.Organization) int64 { return o.Rev }),
+		projects:      newTable(hashString, func(p *gatehouse.Project) string { return p.ID }, func(p *gatehouse.Project) int64 { return p.Rev }),
+		users:         newTable(hashString, func(u *gatehouse.User) string { return u.ID }, func(u *gatehouse.User) int64 { return u.Rev }),
+		members:       newTable(hashMember, func(m *gatehouse.ProjectUser) memberID { return memberID{m.Project, m.User} }, func(m *gatehouse.ProjectUser) int64 { return m.Rev }),
+		accounts:      newTable(hashString, func(a *gatehouse.ServiceAccount) string { return a.ID }, func(a *gatehouse.ServiceAccount) int64 { return a.Rev }),
+		keys:          newTable(hashKeyID, func(k *Key) keyID { return keyID(k.id[len(gatehouse.PrefixKey):]) }, func(k *Key) int64 { return k.Rev }),
+		upstreams:     newTable(hashString, func(u *gatehouse.Upstream) string { return u.ID }, func(u *gatehouse.Upstream) int64 { return u.Rev }),
+		routes:        newTable(hashString, func(r *routing) string { return r.organization }, func(r *routing) int64 { return r.rev }),
 		parts:         map[string]*parts{},
 		stale:         map[string]bool{},
 		policies:      map[string]*Policy{},
 	}
 }
 
-// outcome is what a put did.
-type outcome uint8
-
-const (
-	ignored  outcome = iota // the row present is as new or newer
-	added                   // there was none
-	replaced                // an older row went: authority may have narrowed
-)
-
-// replace puts v in place of an older row.
-func replace[K comparable, V any](t *table[K, V], v *V, rev func(*V) int64) outcome {
-	prev := t.get(t.key(v))
-	if prev != nil && rev(v) <= rev(prev) {
-		return ignored
-	}
-	t.put(v)
-	if prev == nil {
-		return added
-	}
-	return replaced
-}
-
 func (r *replica) putOrganization(o *gatehouse.Organization) outcome {
-	return replace(&r.organizations, o, func(o *gatehouse.Organization) int64 { return o.Rev })
+	return r.organizations.put(o)
 }
 
 func (r *replica) putProject(p *gatehouse.Project) outcome {
 	p.Organization = r.organizationID(p.Organization)
-	return replace(&r.projects, p, func(p *gatehouse.Project) int64 { return p.Rev })
+	return r.projects.put(p)
 }
 
 func (r *replica) putUser(u *gatehouse.User) outcome {
 	u.Organization = r.organizationID(u.Organization)
-	return replace(&r.users, u, func(u *gatehouse.User) int64 { return u.Rev })
+	return r.users.put(u)
 }
 
 func (r *replica) putMember(m *gatehouse.ProjectUser) outcome {
 	m.Project, m.User = r.projectID(m.Project), r.userID(m.User)
-	return replace(&r.members, m, func(m *gatehouse.ProjectUser) int64 { return m.Rev })
+	return r.members.put(m)
 }
 
 func (r *replica) putAccount(a *gatehouse.ServiceAccount) outcome {
 	a.Organization, a.Project = r.organizationID(a.Organization), r.projectID(a.Project)
-	return replace(&r.accounts, a, func(a *gatehouse.ServiceAccount) int64 { return a.Rev })
+	return r.accounts.put(a)
 }
 
 // putKey ignores a row whose id no key's text can hold.
@@ -93,13 +72,13 @@ func (r *replica) putKey(row *gatehouse.Key) outcome {
 	if !r.setKey(k, row) {
 		return ignored
 	}
-	return replace(&r.keys, k, func(k *Key) int64 { return k.Rev })
+	return r.keys.put(k)
 }
 
 // putUpstream also marks the organization's routing; compile renews it.
 func (r *replica) putUpstream(u *gatehouse.Upstream) outcome {
 	u.Organization = r.organizationID(u.Organization)
-	out := replace(&r.upstreams, u, func(u *gatehouse.Upstream) int64 { return u.Rev })
+	out := r.upstreams.put(u)
 	if out != ignored {
 		r.partsOf(u.Organization).upstreams[u.ID] = u
 	}
@@ -158,7 +137,8 @@ func (r *replica) partsOf(organization string) *parts {
 // compile renews the routing of the organizations whose upstreams or deployments changed.
 func (r *replica) compile() {
 	for organization := range r.stale {
-		r.routes.put(r.parts[organization].compile(organization))
+		r.compiled++
+		r.routes.put(r.parts[organization].compile(organization, r.compiled))
 	}
 	clear(r.stale)
 }

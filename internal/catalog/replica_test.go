@@ -273,7 +273,7 @@ func TestTable(t *testing.T) {
 	type value struct{ key, n int }
 	rapid.Check(t, func(t *rapid.T) {
 		spread := rapid.SampledFrom([]uint64{0, 1 << 60, 0x9E3779B97F4A7C15}).Draw(t, "spread")
-		table := newTable(func(k int) uint64 { return uint64(k) * spread }, func(v *value) int { return v.key })
+		table := newTable(func(k int) uint64 { return uint64(k) * spread }, func(v *value) int { return v.key }, func(v *value) int64 { return int64(v.n) })
 		model := map[int]int{}
 		n := 0
 		t.Repeat(map[string]func(*rapid.T){
@@ -281,6 +281,7 @@ func TestTable(t *testing.T) {
 				n++
 				k := rapid.IntRange(0, 300).Draw(t, "key")
 				table.put(&value{k, n})
+				table.put(&value{k, n - 1}) // older: ignored
 				model[k] = n
 			},
 			"remove": func(t *rapid.T) {
@@ -289,8 +290,8 @@ func TestTable(t *testing.T) {
 				delete(model, k)
 			},
 			"": func(t *rapid.T) {
-				if table.live != len(model) {
-					t.Fatalf("%d values, want %d", table.live, len(model))
+				if int(table.live.Load()) != len(model) {
+					t.Fatalf("%d values, want %d", table.live.Load(), len(model))
 				}
 				for k := range 301 {
 					v := table.get(k)
@@ -306,8 +307,8 @@ func TestTable(t *testing.T) {
 // TestTableWhileWriting reads while the table grows and changes: what is in it is always found, at its latest or the one before.
 func TestTableWhileWriting(t *testing.T) {
 	type value struct{ key, n int }
-	table := newTable(func(k int) uint64 { return uint64(k) * 0x9E3779B97F4A7C15 }, func(v *value) int { return v.key })
-	table.put(&value{0, 0})
+	table := newTable(func(k int) uint64 { return uint64(k) * 0x9E3779B97F4A7C15 }, func(v *value) int { return v.key }, func(v *value) int64 { return int64(v.n) })
+	table.put(&value{0, -1})
 	const rounds = 20_000
 	var wg sync.WaitGroup
 	var done atomic.Bool

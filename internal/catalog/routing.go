@@ -11,6 +11,7 @@ import (
 // immutable; a change of an upstream or a deployment of the organization compiles it again.
 type routing struct {
 	organization string
+	rev          int64                              // rises with every compilation
 	upstreams    []*gatehouse.Upstream              // live, by name
 	deployments  []*gatehouse.Deployment            // live, by name, those for certain projects before those for all
 	byName       map[string][]*gatehouse.Deployment // parts of deployments
@@ -46,8 +47,8 @@ func newParts() *parts {
 }
 
 // compile makes the routing of an organization's parts.
-func (p *parts) compile(organization string) *routing {
-	r := &routing{organization: organization, byName: make(map[string][]*gatehouse.Deployment, len(p.deployments))}
+func (p *parts) compile(organization string, rev int64) *routing {
+	r := &routing{organization: organization, rev: rev, byName: make(map[string][]*gatehouse.Deployment, len(p.deployments))}
 	for _, u := range p.upstreams {
 		if u.RemovedAt == 0 {
 			r.upstreams = append(r.upstreams, u)
