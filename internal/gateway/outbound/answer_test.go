@@ -80,6 +80,8 @@ func TestAnswers(t *testing.T) {
 		{name: "CR in a value", raw: head + "X-A: a\rContent-Length: 2\r\n\r\nok", op: outbound.OpHead},
 		{name: "switching protocols", raw: "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", op: outbound.OpHead},
 		{name: "informational without end", raw: strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 20), op: outbound.OpHead},
+		{name: "malformed informational head", raw: "HTTP/1.1 103 Early Hints\r\nLink\r\n\r\n" + okAnswer, op: outbound.OpHead},
+		{name: "informational head with a body", raw: "HTTP/1.1 103 Early Hints\r\nContent-Length: 2\r\n\r\nok" + okAnswer, op: outbound.OpHead},
 		{name: "endless head", raw: head + "X-A: " + long(70<<10), op: outbound.OpHead},
 		{name: "cut length", raw: head + "Content-Length: 5\r\n\r\nok", hangUp: true, status: 200, body: "ok", op: outbound.OpRead},
 		{name: "cut chunk", raw: head + "Transfer-Encoding: chunked\r\n\r\n5\r\nok", hangUp: true, status: 200, body: "ok", op: outbound.OpRead},

@@ -348,13 +348,16 @@ func (c *conn) answer(method string) (*Response, error) {
 		if status == 101 {
 			return nil, malformed("it switches protocols, which was not asked for")
 		}
+		resp := &Response{}
+		resp.body.framed, err = resp.parse(head, status, http10, method)
+		if err != nil {
+			return nil, err
+		}
 		if status >= 200 {
-			resp := &Response{}
-			resp.body.framed, err = resp.parse(head, status, http10, method)
-			if err != nil {
-				return nil, err
-			}
 			return resp, nil
+		}
+		if resp.body.framed.form == formLength || resp.body.framed.form == formChunked {
+			return nil, malformed("an informational head announces a body")
 		}
 	}
 	return nil, malformed("too many informational heads")
