@@ -109,6 +109,9 @@ func (j *journal) open(cfg *Config, write func(*os.File, []byte) (int, error)) e
 		}
 		j.segments = append(j.segments, &segment{number: number, path: filepath.Join(j.dir, e.Name()), size: info.Size()})
 		j.number = number
+		if info.Size() > 0 {
+			j.oldest = gatehouse.MillisOf(j.now()) // older than this, but nobody knows by how much
+		}
 	}
 	return nil
 }
@@ -251,7 +254,9 @@ func (j *journal) syncLocked() error {
 	}
 	if active != nil && target > j.synced {
 		if serr := j.fsync(active); serr != nil {
-			err = errors.Join(err, serr, j.distrust(active))
+			var cerr error
+			target, cerr = j.distrust(active)
+			err = errors.Join(err, serr, cerr)
 		}
 	}
 	if err != nil {
@@ -268,15 +273,16 @@ func (j *journal) syncLocked() error {
 }
 
 // distrust closes a file whose fsync failed: the kernel may have dropped what it could not write, and would not say so again.
-// The next record begins a new segment.
-func (j *journal) distrust(f *os.File) error {
+// The next record begins a new segment. It returns the end of what may be in the file.
+func (j *journal) distrust(f *os.File) (int64, error) {
 	j.mu.Lock()
 	if j.active == f {
 		j.active = nil
 	}
 	j.retired = slices.DeleteFunc(j.retired, func(r *os.File) bool { return r == f })
+	end := j.written
 	j.mu.Unlock()
-	return f.Close()
+	return end, f.Close()
 }
 
 // endLocked returns the position behind the last record. The caller holds mu.
