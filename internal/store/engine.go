@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,6 +38,8 @@ type engine struct {
 	lockSchema func(ctx context.Context, tx *sql.Tx) error
 	// ddl translates a migration.
 	ddl func(string) string
+	// placeholder is the n-th of a statement's values, counted from 1, where each is used once and in order.
+	placeholder func(n int) string
 	// classify says what an error of the driver means.
 	classify func(error) fault
 }
@@ -74,8 +77,10 @@ var sqliteEngine = engine{
 	serialize:  func(context.Context, *sql.Tx, string) error { return nil },
 	lockSchema: func(context.Context, *sql.Tx) error { return nil },
 	// SQLite's own name for order by bytes; it has no collation "C".
-	ddl:      func(script string) string { return strings.ReplaceAll(script, `COLLATE "C"`, `COLLATE BINARY`) },
-	classify: classifySQLite,
+	ddl: func(script string) string { return strings.ReplaceAll(script, `COLLATE "C"`, `COLLATE BINARY`) },
+	// $N works as well, but SQLite takes it for a name and walks all names to find one: half the cost of an insert of many rows.
+	placeholder: func(int) string { return "?" },
+	classify:    classifySQLite,
 }
 
 // openSQLite opens the file at path: one connection that writes and a pool of readers, which in WAL mode neither wait for it nor
@@ -144,13 +149,14 @@ func classifySQLite(err error) fault {
 // --- PostgreSQL ---
 
 var postgresEngine = engine{
-	name:       "postgres",
-	readTx:     &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
-	writeTx:    &sql.TxOptions{Isolation: sql.LevelReadCommitted},
-	serialize:  serializePostgres,
-	lockSchema: lockSchemaPostgres,
-	ddl:        func(script string) string { return script },
-	classify:   classifyPostgres,
+	name:        "postgres",
+	readTx:      &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
+	writeTx:     &sql.TxOptions{Isolation: sql.LevelReadCommitted},
+	serialize:   serializePostgres,
+	lockSchema:  lockSchemaPostgres,
+	ddl:         func(script string) string { return script },
+	placeholder: func(n int) string { return "$" + strconv.Itoa(n) },
+	classify:    classifyPostgres,
 }
 
 // The first halves of our advisory locks' names ("gths" and "gthm" in ASCII): they keep other users of the database apart.

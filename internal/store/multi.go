@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"iter"
-	"strconv"
 	"strings"
 	"sync"
 )
@@ -17,8 +16,7 @@ type insert struct {
 	columns int
 }
 
-// insertRows are the sizes in which rows go out, largest first. Few sizes, so that each statement is prepared once and used
-// often; small ones, because SQLite looks a placeholder up by walking all of the statement's when it prepares it.
+// insertRows are the sizes in which rows go out, largest first. Few sizes, so that each statement is prepared once and used often.
 var insertRows = [...]int{32, 4, 1}
 
 // inserts lists every insert of many rows.
@@ -67,19 +65,19 @@ func (i *insert) send(r *recorder, rows int, args []any, returned func(id string
 	return result.Err()
 }
 
-func (i *insert) query(rows int) string {
+func (i *insert) query(rows int, placeholder func(n int) string) string {
 	var b strings.Builder
 	b.WriteString(i.head)
 	for n := range rows * i.columns {
 		switch {
 		case n == 0:
-			b.WriteString("($")
+			b.WriteString("(")
 		case n%i.columns == 0:
-			b.WriteString("), ($")
+			b.WriteString("), (")
 		default:
-			b.WriteString(", $")
+			b.WriteString(", ")
 		}
-		b.WriteString(strconv.Itoa(n + 1))
+		b.WriteString(placeholder(n + 1))
 	}
 	b.WriteString(")")
 	b.WriteString(i.tail)
@@ -98,7 +96,7 @@ type statements struct {
 	ready map[statementKey]*sql.Stmt // guarded by mu; not changed once it is there
 }
 
-func (s *statements) prepare(ctx context.Context, pool *sql.DB) (map[statementKey]*sql.Stmt, error) {
+func (s *statements) prepare(ctx context.Context, pool *sql.DB, placeholder func(n int) string) (map[statementKey]*sql.Stmt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ready != nil {
@@ -107,7 +105,7 @@ func (s *statements) prepare(ctx context.Context, pool *sql.DB) (map[statementKe
 	ready := map[statementKey]*sql.Stmt{}
 	for _, i := range inserts {
 		for _, rows := range insertRows {
-			stmt, err := pool.PrepareContext(ctx, i.query(rows))
+			stmt, err := pool.PrepareContext(ctx, i.query(rows, placeholder))
 			if err != nil {
 				closeAll(ready)
 				return nil, err

@@ -62,7 +62,7 @@ func (db *DB) recordBatch(ctx context.Context, b *Batch) error {
 	if len(b.Usage)+len(b.Requests)+len(b.LastUsed)+len(b.Objects)+len(b.Deleted) == 0 && b.Node == nil && b.DropNode == "" {
 		return nil
 	}
-	stmts, err := db.stmts.prepare(ctx, db.record)
+	stmts, err := db.stmts.prepare(ctx, db.record, db.engine.placeholder)
 	if err != nil {
 		return db.fail("prepare a record", err)
 	}
