@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -275,4 +276,13 @@ func TestWithoutToken(t *testing.T) {
 	h.want("created", m["created"], 5)
 	h.want("owner", m["owned_by"], "me")
 	h.want("models", len(h.json("GET", "/v1/models", nil)["data"].([]any)), 1)
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func mustUnmarshal(t testing.TB, b []byte, v any) {
+	t.Helper()
+	if err := json.Unmarshal(b, v); err != nil {
+		t.Fatalf("%s: %v", b, err)
+	}
 }
