@@ -2,6 +2,7 @@ package gatehouse
 
 import (
 	"crypto/rand"
+	"encoding/hex"
 	"time"
 )
 
@@ -39,6 +40,16 @@ const Base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 // NewID returns prefix and 24 random characters of Base62 (142 bits).
 func NewID(prefix string) string { return prefix + RandomBase62(24) }
+
+// NewRequestID returns a new request id in OpenAI's form: req_ and 32 hexadecimal digits.
+func NewRequestID() string {
+	var raw [16]byte
+	_, _ = rand.Read(raw[:]) // never fails, as below
+	var text [len(PrefixRequest) + 32]byte
+	copy(text[:], PrefixRequest)
+	hex.Encode(text[len(PrefixRequest):], raw[:])
+	return string(text[:])
+}
 
 // RandomBase62 returns n characters drawn uniformly from Base62 with crypto/rand.
 func RandomBase62(n int) string {

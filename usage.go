@@ -104,3 +104,23 @@ type Object struct {
 	CreatedAt Millis
 	DeletedAt Millis
 }
+
+// Add adds v to u, unit by unit.
+func (u *Units) Add(v Units) {
+	u.Input += v.Input
+	u.Cached += v.Cached
+	u.CacheWrite += v.CacheWrite
+	u.InputText += v.InputText
+	u.InputAudio += v.InputAudio
+	u.InputImage += v.InputImage
+	u.CachedAudio += v.CachedAudio
+	u.CachedImage += v.CachedImage
+	u.Output += v.Output
+	u.Reasoning += v.Reasoning
+	u.OutputText += v.OutputText
+	u.OutputAudio += v.OutputAudio
+	u.OutputImage += v.OutputImage
+	u.Images += v.Images
+	u.Characters += v.Characters
+	u.Milliseconds += v.Milliseconds
+}

@@ -1,0 +1,364 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/goccy/go-yaml"
+
+	"gatehouse"
+	"gatehouse/internal/store"
+)
+
+// Manifest is what `gatehouse apply` makes an installation look like. What it does not name is left alone.
+type Manifest struct {
+	Upstreams   []ManifestUpstream   `yaml:"upstreams" json:"upstreams,omitempty"`
+	Deployments []ManifestDeployment `yaml:"deployments" json:"deployments,omitempty"`
+	Projects    []ManifestProject    `yaml:"projects" json:"projects,omitempty"`
+}
+
+// ManifestUpstream declares an upstream.
+type ManifestUpstream struct {
+	Name         string             `yaml:"name"`
+	Dialect      string             `yaml:"dialect"`  // openai, azure or mock
+	BaseURL      string             `yaml:"base_url"` // not for mock
+	APIVersion   string             `yaml:"api_version"`
+	Region       string             `yaml:"region"`
+	Credential   ManifestCredential `yaml:"credential"`
+	Projects     []string           `yaml:"projects"`      // whom the credential serves; absent: every project a deployment brings here
+	AllowPrivate bool               `yaml:"allow_private"` // the host may resolve to loopback and private addresses
+}
+
+// ManifestCredential says with what an upstream is called.
+type ManifestCredential struct {
+	Key    string `yaml:"key"`    // a secret reference
+	Header string `yaml:"header"` // the header that carries it; absent: the dialect's own
+}
+
+// ManifestDeployment declares a deployment.
+type ManifestDeployment struct {
+	Name     string          `yaml:"name"`
+	Projects []string        `yaml:"projects"` // names or ids; absent: every project
+	Routes   []ManifestRoute `yaml:"routes"`
+}
+
+// ManifestRoute declares one route of a deployment.
+type ManifestRoute struct {
+	Upstream string `yaml:"upstream"`
+	Model    string `yaml:"model"`
+	Weight   int    `yaml:"weight"`
+	Priority int    `yaml:"priority"`
+}
+
+// ManifestProject declares a project. ID says which one is meant where two active projects share a name.
+type ManifestProject struct {
+	ID              string                   `yaml:"id"`
+	Name            string                   `yaml:"name"`
+	Labels          map[string]string        `yaml:"labels"`
+	Upstream        string                   `yaml:"upstream"` // where calls without a model go
+	ServiceAccounts []ManifestServiceAccount `yaml:"service_accounts"`
+}
+
+// ManifestServiceAccount declares a service account. Keys are not declared: they exist once, in the answer that creates them.
+type ManifestServiceAccount struct {
+	Name string `yaml:"name"`
+	Role string `yaml:"role"`
+}
+
+// ParseManifest reads a manifest in YAML or JSON. An unknown field is an error that names its line.
+func ParseManifest(text []byte) (*Manifest, error) {
+	var m Manifest
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil, gatehouse.Errorf(gatehouse.Invalid, "The manifest is empty.")
+	}
+	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&m); err != nil {
+		return nil, gatehouse.Errorf(gatehouse.Invalid, "The manifest cannot be read: %s", yaml.FormatError(err, false, true))
+	}
+	return &m, nil
+}
+
+// PlanItem is one thing a manifest changes.
+type PlanItem struct {
+	Action  string   `json:"action"` // create, update or delete
+	Kind    string   `json:"kind"`   // upstream, deployment, project or service_account
+	Name    string   `json:"name"`
+	Changes []string `json:"changes,omitempty"` // the fields an update changes
+}
+
+// ApplyOptions says how a manifest is applied.
+type ApplyOptions struct {
+	DryRun bool // change nothing, return the plan
+	Prune  bool // also remove upstreams and deployments the manifest does not name
+}
+
+// errUnchanged and errDryRun roll a transaction back in which nothing, or nothing lasting, was to happen.
+var (
+	errUnchanged = errors.New("nothing changed")
+	errDryRun    = errors.New("dry run")
+)
+
+// Apply makes the organization look like the manifest, in one transaction, and returns what changed. Applied twice it changes
+// nothing the second time. Everything it names is checked before anything is committed.
+func (s *Service) Apply(ctx context.Context, who *gatehouse.Principal, m *Manifest, opts ApplyOptions) ([]PlanItem, error) {
+	var plan []PlanItem
+	_, err := s.change(ctx, who, narrows, gatehouse.Event{Type: "manifest.applied"}, func(tx *store.Tx) error {
+		plan = []PlanItem{}
+		a := &application{s: s, tx: tx, who: who, plan: &plan}
+		if err := a.run(m, opts.Prune); err != nil {
+			return err
+		}
+		switch {
+		case opts.DryRun:
+			return errDryRun
+		case len(plan) == 0:
+			return errUnchanged
+		}
+		tx.Event().Change = detail(map[string]any{"plan": plan})
+		return nil
+	})
+	if err != nil && !errors.Is(err, errDryRun) && !errors.Is(err, errUnchanged) {
+		return nil, err
+	}
+	return plan, nil
+}
+
+// application is one run of Apply.
+type application struct {
+	s    *Service
+	tx   *store.Tx
+	who  *gatehouse.Principal
+	plan *[]PlanItem
+}
+
+func (a *application) note(out *outcome) {
+	if out.event == nil {
+		return
+	}
+	out.event.Organization = a.who.Organization
+	a.tx.Emit(*out.event)
+	*a.plan = append(*a.plan, PlanItem{Action: out.action, Kind: out.kind, Name: out.name, Changes: out.changes})
+}
+
+// run declares projects first, because the rest refers to them, then upstreams, then deployments.
+func (a *application) run(m *Manifest, prune bool) error {
+	pending := map[string]string{} // project id to the name of the upstream its calls without a model go to
+	for i := range m.Projects {
+		id, err := a.project(&m.Projects[i])
+		if err != nil {
+			return err
+		}
+		if up := m.Projects[i].Upstream; up != "" {
+			pending[id] = up
+		}
+	}
+	named := map[string]bool{}
+	for _, u := range m.Upstreams {
+		if named[u.Name] {
+			return gatehouse.InvalidParam("upstreams", "The manifest declares upstream %q twice.", u.Name)
+		}
+		named[u.Name] = true
+		_, out, err := a.s.putUpstream(a.tx, a.who, UpstreamSpec{Name: u.Name, Dialect: gatehouse.Dialect(u.Dialect), BaseURL: u.BaseURL, APIVersion: u.APIVersion, Region: u.Region,
+			Credential: u.Credential.Key, CredentialHeader: u.Credential.Header, Projects: u.Projects, AllowPrivate: u.AllowPrivate})
+		if err != nil {
+			return err
+		}
+		a.note(out)
+	}
+	placed := map[string]bool{}
+	for _, d := range m.Deployments {
+		spec := DeploymentSpec{Name: d.Name, Projects: d.Projects}
+		for _, r := range d.Routes {
+			spec.Routes = append(spec.Routes, RouteSpec(r))
+		}
+		dep, out, err := a.s.putDeployment(a.tx, a.who, spec, placed)
+		if err != nil {
+			return err
+		}
+		if placed[dep.ID] {
+			return gatehouse.InvalidParam("deployments", "The manifest declares deployment %q twice for the same projects.", d.Name)
+		}
+		placed[dep.ID] = true
+		a.note(out)
+	}
+	if prune {
+		if err := a.prune(named, placed); err != nil {
+			return err
+		}
+	}
+	for id, name := range pending {
+		if err := a.projectUpstream(id, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prune removes the upstreams and deployments that the manifest does not name. Projects, accounts and keys are never pruned:
+// what is behind them cannot be brought back by applying an older manifest.
+func (a *application) prune(upstreams, deployments map[string]bool) error {
+	deps, err := a.tx.Deployments(a.who.Organization)
+	if err != nil {
+		return err
+	}
+	for i := range deps {
+		if deployments[deps[i].ID] {
+			continue
+		}
+		out, err := a.s.removeDeployment(a.tx, a.who, &deps[i])
+		if err != nil {
+			return err
+		}
+		a.note(out)
+	}
+	ups, err := a.tx.Upstreams(a.who.Organization)
+	if err != nil {
+		return err
+	}
+	for i := range ups {
+		if upstreams[ups[i].Name] {
+			continue
+		}
+		out, err := a.s.removeUpstream(a.tx, a.who, ups[i].Name)
+		if err != nil {
+			return err
+		}
+		a.note(out)
+	}
+	return nil
+}
+
+// project creates or changes one project and its service accounts and returns its id.
+func (a *application) project(want *ManifestProject) (string, error) {
+	if err := gatehouse.CheckName("name", want.Name); err != nil {
+		return "", err
+	}
+	if err := gatehouse.CheckLabels(want.Labels); err != nil {
+		return "", err
+	}
+	p, err := a.findProject(want)
+	if err != nil {
+		return "", err
+	}
+	out := &outcome{kind: "project", name: want.Name}
+	if p == nil {
+		p = &gatehouse.Project{ID: gatehouse.NewID(gatehouse.PrefixProject), Organization: a.who.Organization, Name: want.Name, Labels: want.Labels, Residency: "GLOBAL", CreatedAt: a.tx.Now}
+		out.action, out.event = "create", &gatehouse.Event{Type: "project.created", Project: p.ID, Subject: gatehouse.SubjectProject, SubjectID: p.ID, Change: detail(map[string]any{"name": p.Name, "title": p.Name, "labels": p.Labels})}
+		if err := a.tx.CreateProject(p); err != nil {
+			return "", err
+		}
+	} else {
+		if p.Name != want.Name {
+			p.Name = want.Name
+			out.changes = append(out.changes, "name")
+		}
+		if want.Labels != nil && !maps.Equal(p.Labels, want.Labels) {
+			p.Labels = want.Labels
+			out.changes = append(out.changes, "labels")
+		}
+		if len(out.changes) > 0 {
+			out.action, out.event = "update", &gatehouse.Event{Type: "project.updated", Project: p.ID, Subject: gatehouse.SubjectProject, SubjectID: p.ID, Change: detail(map[string]any{"title": p.Name, "labels": p.Labels})}
+			if err := a.tx.SaveProject(p); err != nil {
+				return "", err
+			}
+		}
+	}
+	a.note(out)
+	return p.ID, a.accounts(p.ID, want.ServiceAccounts)
+}
+
+func (a *application) findProject(want *ManifestProject) (*gatehouse.Project, error) {
+	if want.ID != "" {
+		return a.s.activeProject(a.tx, a.who, want.ID)
+	}
+	byName, err := a.s.projectsByName(a.tx, a.who)
+	if err != nil {
+		return nil, err
+	}
+	switch found := byName[want.Name]; len(found) {
+	case 0:
+		return nil, nil
+	case 1:
+		return &found[0], nil
+	default:
+		return nil, gatehouse.InvalidParam("projects", "There are %d active projects named %q. Say which one is meant with `id: proj_...`.", len(found), want.Name)
+	}
+}
+
+// accounts creates the service accounts that a project does not have yet, and changes the role of those it has.
+func (a *application) accounts(project string, want []ManifestServiceAccount) error {
+	if len(want) == 0 {
+		return nil
+	}
+	var have []gatehouse.ServiceAccount
+	page := store.Page{Limit: 100}
+	for {
+		list, more, err := a.tx.ServiceAccounts(project, page)
+		if err != nil {
+			return err
+		}
+		have = append(have, list...)
+		if !more {
+			break
+		}
+		page.After = list[len(list)-1].ID
+	}
+	for _, w := range want {
+		if err := gatehouse.CheckName("service_accounts", w.Name); err != nil {
+			return err
+		}
+		role := gatehouse.Role(w.Role)
+		if role == "" {
+			role = gatehouse.RoleMember
+		}
+		if err := checkRole(role, gatehouse.RoleMember, gatehouse.RoleOwner, gatehouse.RoleNone); err != nil {
+			return err
+		}
+		i := slices.IndexFunc(have, func(h gatehouse.ServiceAccount) bool { return h.Name == w.Name })
+		out := &outcome{kind: "service_account", name: w.Name}
+		if i < 0 {
+			acc := gatehouse.ServiceAccount{ID: gatehouse.NewID(gatehouse.PrefixServiceAccount), Organization: a.who.Organization, Project: project, Name: w.Name, Role: role, CreatedAt: a.tx.Now}
+			if err := a.tx.CreateServiceAccount(&acc); err != nil {
+				return err
+			}
+			have = append(have, acc)
+			out.action, out.event = "create", &gatehouse.Event{Type: "service_account.created", Project: project, Subject: gatehouse.SubjectServiceAccount, SubjectID: acc.ID, Change: detail(map[string]any{"role": role, "name": w.Name})}
+		} else if have[i].Role != role {
+			have[i].Role = role
+			if err := a.tx.SaveServiceAccount(&have[i]); err != nil {
+				return err
+			}
+			out.action, out.changes = "update", []string{"role"}
+			out.event = &gatehouse.Event{Type: "service_account.updated", Project: project, Subject: gatehouse.SubjectServiceAccount, SubjectID: have[i].ID, Change: detail(map[string]any{"role": role})}
+		}
+		a.note(out)
+	}
+	return nil
+}
+
+// projectUpstream sets where a project's calls without a model go, once the upstreams exist.
+func (a *application) projectUpstream(id, name string) error {
+	up, err := a.s.upstreamNamed(a.tx, a.who, name)
+	if err != nil {
+		return err
+	}
+	if up == nil {
+		return gatehouse.InvalidParam("upstream", "A project names upstream %q, which does not exist.", name)
+	}
+	p, err := a.tx.Project(id)
+	if err != nil {
+		return err
+	}
+	if p.Upstream == up.ID {
+		return nil
+	}
+	p.Upstream = up.ID
+	if err := a.tx.SaveProject(p); err != nil {
+		return err
+	}
+	a.note(&outcome{action: "update", kind: "project", name: p.Name, changes: []string{"upstream"},
+		event: &gatehouse.Event{Type: "project.updated", Project: id, Subject: gatehouse.SubjectProject, SubjectID: id, Change: detail(map[string]any{"upstream": name})}})
+	return nil
+}

@@ -1,0 +1,251 @@
+// Package adminapi is the administration over HTTP: OpenAI's Admin API in OpenAI's shapes, and below /gatehouse/v1 what OpenAI has
+// no endpoint for. A handler turns a request into one call of package admin and its result into JSON; it decides nothing itself.
+//
+// It owns shapes, paging, status codes and the table of routes. It does not own what a change means (admin) or how an error looks
+// on a wire (dialect).
+//
+// The shapes follow OpenAI's OpenAPI document 2.3.0 and the official clients openai-node 7.55 and openai-go 3.95, which drive it
+// unmodified.
+package adminapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+
+	"gatehouse"
+	"gatehouse/internal/admin"
+	"gatehouse/internal/authn"
+	"gatehouse/internal/catalog"
+	"gatehouse/internal/dialect"
+	"gatehouse/internal/ledger"
+	"gatehouse/internal/store"
+)
+
+// Config is what the API serves from. Every field but TrustedProxies and PublicURL is required.
+type Config struct {
+	Admin          *admin.Service
+	Auth           *authn.Authenticator
+	DB             *store.DB
+	Ledger         *ledger.Ledger
+	Catalog        *catalog.Catalog
+	TrustedProxies []netip.Prefix
+	PublicURL      string
+	Logger         *slog.Logger
+}
+
+// maxBody is the most a request to the API may hold; a manifest is the largest.
+const maxBody = 4 << 20
+
+// API serves the administration. It is an http.Handler.
+type API struct {
+	cfg Config
+	mux *http.ServeMux
+}
+
+// prefixes are where the API lives. Everything else below /v1 is the data plane's.
+var prefixes = [...]string{"/v1/organization", "/v1/projects", "/gatehouse/v1"}
+
+// Serves reports whether an escaped path belongs to the administration.
+func Serves(path string) bool {
+	for _, p := range prefixes {
+		if rest, ok := strings.CutPrefix(path, p); ok && (rest == "" || rest[0] == '/') {
+			return true
+		}
+	}
+	return false
+}
+
+// New returns the API.
+func New(cfg Config) *API {
+	a := &API{cfg: cfg, mux: http.NewServeMux()}
+	a.routes()
+	return a
+}
+
+// call is one request to the API: who asks, and what.
+type call struct {
+	*http.Request
+	who *gatehouse.Principal
+	w   http.Header // of the answer
+	// status is what a successful answer has: 200, or 202 for a change that a silent node may apply later.
+	status int
+}
+
+// handler answers one request with a value that encodes as JSON.
+type handler func(ctx context.Context, c *call) (any, error)
+
+// ServeHTTP authenticates, finds the route, calls its handler and writes the answer or the error, always with a request id.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id := gatehouse.NewRequestID()
+	w.Header().Set("X-Request-Id", id)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	answer, status, err := a.serve(w, r, id)
+	var body []byte
+	if err == nil {
+		body, err = json.Marshal(answer, json.Deterministic(true))
+	}
+	if err != nil {
+		status, body = a.refusal(w.Header(), id, err)
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the caller may be gone
+}
+
+func (a *API) serve(w http.ResponseWriter, r *http.Request, id string) (any, int, error) {
+	c := &call{Request: r, w: w.Header(), status: http.StatusOK}
+	caller := dialect.CallerOf(r.Header)
+	key, _, err := dialect.Presented(r.Header)
+	if err != nil {
+		return nil, 0, err
+	}
+	if key == "" {
+		return nil, 0, dialect.MissingCredential(dialect.FaceOpenAI)
+	}
+	var identity authn.Identity
+	addr := authn.ClientAddress(r, a.cfg.TrustedProxies)
+	if err := a.cfg.Auth.AuthenticateAdmin(&authn.Presented{Key: key, Organization: caller.Organization, Addr: addr}, &identity); err != nil {
+		return nil, 0, err
+	}
+	rt, r, err := a.find(r)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := a.cfg.Auth.Authorize(&identity, rt.scope, ""); err != nil {
+		return nil, 0, err
+	}
+	c.Request = r
+	c.who = &identity.Principal
+	c.who.RequestID = id
+	c.who.Actor.UserAgent = clip(r.UserAgent(), 256)
+	if addr.IsValid() {
+		c.who.Actor.IP = addr.String()
+	}
+	answer, err := rt.handler(r.Context(), c)
+	return answer, c.status, err
+}
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}
+
+// route is a handler with the scope it needs, as the mux holds it.
+type route struct {
+	handler
+	scope string
+}
+
+// finder is the writer that API.find hands to the mux, to learn which route it chose and what its pattern captured.
+type finder struct {
+	http.ResponseWriter
+	route   route
+	request *http.Request
+}
+
+// ServeHTTP tells a finder that this route was chosen. The mux serves nobody else.
+func (rt route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f := w.(*finder)
+	f.route, f.request = rt, r
+}
+
+// find returns the route of a request, and the request with what the pattern captured. Nothing is ever redirected: a path that is not spelled as the table has it is unknown.
+func (a *API) find(r *http.Request) (*route, *http.Request, error) {
+	path := r.URL.EscapedPath()
+	unknown := &gatehouse.Error{Kind: gatehouse.NotFound, Message: "Invalid URL (" + r.Method + " " + clip(path, 256) + ")"}
+	if strings.Contains(path, "//") || strings.Contains(path, "/.") || strings.HasSuffix(path, "/") {
+		return nil, nil, unknown
+	}
+	if _, ok := first(a.mux.Handler(r)).(route); ok {
+		var f finder
+		a.mux.ServeHTTP(&f, r)
+		return &f.route, f.request, nil
+	}
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete, http.MethodPut} {
+		other := r.Clone(r.Context())
+		other.Method = method
+		if _, ok := first(a.mux.Handler(other)).(route); ok {
+			return nil, nil, &gatehouse.Error{Kind: gatehouse.MethodNotAllowed, Message: "Not allowed to " + r.Method + " on " + clip(path, 256) + ". (HINT: Perhaps you meant to use a different HTTP method?)"}
+		}
+	}
+	return nil, nil, unknown
+}
+
+func first(h http.Handler, _ string) http.Handler { return h }
+
+// refusal writes an error in OpenAI's shape and says what is not for callers to the log.
+func (a *API) refusal(h http.Header, id string, err error) (int, []byte) {
+	e, ok := errors.AsType[*gatehouse.Error](err)
+	if !ok {
+		e = &gatehouse.Error{Kind: gatehouse.Internal}
+	}
+	if e.Kind == gatehouse.Internal {
+		a.cfg.Logger.Error("administration request failed", "request_id", id, "error", err)
+	}
+	dialect.RetryHeaders(e, func(name, value string) { h.Set(name, value) })
+	return dialect.Status(e.Kind), dialect.AppendError(nil, dialect.FaceOpenAI, e)
+}
+
+// body reads the request's JSON into a T: one object, no unknown, repeated or differently spelled fields. An empty body is an empty
+// object, because clients send none where every field is optional.
+func body[T any](c *call) (*T, error) {
+	var v T
+	text, err := io.ReadAll(http.MaxBytesReader(nil, c.Body, maxBody))
+	if err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return nil, gatehouse.Errorf(gatehouse.TooLarge, "The request body is larger than %d bytes.", maxBody)
+		}
+		return nil, &gatehouse.Error{Kind: gatehouse.Invalid, Message: "The request body could not be read.", Err: err}
+	}
+	if len(text) == 0 {
+		return &v, nil
+	}
+	if err := json.Unmarshal(text, &v, json.RejectUnknownMembers(true)); err != nil {
+		return nil, bodyError(err)
+	}
+	return &v, nil
+}
+
+// bodyError says which field is wrong without repeating what stands in it.
+func bodyError(err error) error {
+	e := &gatehouse.Error{Kind: gatehouse.Invalid, Message: "The request body is not valid JSON of the expected shape.", Err: err}
+	if se, ok := errors.AsType[*json.SemanticError](err); ok {
+		name := strings.TrimPrefix(strings.ReplaceAll(string(se.JSONPointer), "/", "."), ".")
+		e.Param = name
+		if errors.Is(err, json.ErrUnknownName) {
+			e.Code, e.Message = "unknown_parameter", "Unknown parameter: '"+clip(name, 128)+"'."
+		} else if name != "" {
+			e.Code, e.Message = "invalid_type", "Invalid type for '"+clip(name, 128)+"'."
+		}
+	}
+	return e
+}
+
+// required returns a missing_required_parameter error for a field that is absent or empty.
+func required(param string, present bool) error {
+	if present {
+		return nil
+	}
+	return &gatehouse.Error{Kind: gatehouse.Invalid, Code: "missing_required_parameter", Param: param, Message: "Missing required parameter: '" + param + "'."}
+}
+
+// effect sets the status of a change that narrows authority: 202 says until when a node that is silent may act on what it knew.
+func (c *call) effect(e admin.Effect) *int64 {
+	if e.Everywhere {
+		return nil
+	}
+	c.status = http.StatusAccepted
+	at := e.EffectiveBy.Seconds() + 1
+	return &at
+}

@@ -1,0 +1,82 @@
+package adminapi
+
+import (
+	"net/url"
+	"strconv"
+
+	"gatehouse"
+	"gatehouse/internal/store"
+)
+
+// list is OpenAI's styles A and B: the next page is asked for by the id of the last element.
+type list[T any] struct {
+	Object  string  `json:"object"`
+	Data    []T     `json:"data"`
+	FirstID *string `json:"first_id"`
+	LastID  *string `json:"last_id"`
+	HasMore bool    `json:"has_more"`
+}
+
+// listOf turns a page of E into a list of what show makes of each.
+func listOf[E, T any](elements []E, more bool, show func(*E) (T, string)) *list[T] {
+	l := &list[T]{Object: "list", Data: []T{}, HasMore: more}
+	for i := range elements {
+		v, id := show(&elements[i])
+		l.Data = append(l.Data, v)
+		if i == 0 {
+			l.FirstID = &id
+		}
+		l.LastID = &id
+	}
+	return l
+}
+
+// page reads limit, after, before and order.
+func (c *call) page(descending bool) (store.Page, error) {
+	q := c.URL.Query()
+	p := store.Page{After: q.Get("after"), Before: q.Get("before"), Limit: 20, Desc: descending}
+	if p.After != "" && p.Before != "" {
+		return p, gatehouse.InvalidParam("before", "Only one of 'after' and 'before' may be given.")
+	}
+	switch q.Get("order") {
+	case "":
+	case "asc":
+		p.Desc = false
+	case "desc":
+		p.Desc = true
+	default:
+		return p, gatehouse.InvalidParam("order", "Invalid 'order': must be 'asc' or 'desc'.")
+	}
+	n, err := integer(q, "limit", 1, 100, 20)
+	p.Limit = int(n)
+	return p, err
+}
+
+// integer reads a number of a query within bounds.
+func integer(q url.Values, name string, least, most, fallback int64) (int64, error) {
+	text := q.Get(name)
+	if text == "" {
+		return fallback, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < least || n > most {
+		return 0, gatehouse.InvalidParam(name, "Invalid '%s': must be a whole number between %d and %d.", name, least, most)
+	}
+	return n, nil
+}
+
+// many reads a list of a query in both spellings clients use: k[]=a&k[]=b and k=a&k=b.
+func many(q url.Values, name string) []string {
+	return append(append([]string(nil), q[name+"[]"]...), q[name]...)
+}
+
+// flag reads a boolean of a query.
+func flag(q url.Values, name string) (bool, error) {
+	switch q.Get(name) {
+	case "", "false", "0":
+		return false, nil
+	case "true", "1":
+		return true, nil
+	}
+	return false, gatehouse.InvalidParam(name, "Invalid '%s': must be true or false.", name)
+}

@@ -1,0 +1,225 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"gatehouse"
+	"gatehouse/internal/dialect"
+	"gatehouse/internal/dialect/strictjson"
+)
+
+// body is what the caller sent, in one of three forms: whole in memory (JSON), spooled (a form whose model may come last), or a
+// stream that is passed on as it arrives.
+type body struct {
+	data    []byte  // the whole body; nil when it is elsewhere
+	pooled  *[]byte // data's buffer when it came from the pool
+	charged int64   // bytes taken from the memory budget
+	form    *spool
+	stream  io.Reader
+	length  int64 // of stream; -1 unknown
+	size    int64 // bytes of the body as far as known, for the estimate of its tokens
+}
+
+func (b *body) release(m *memory) {
+	if b.pooled != nil {
+		bodyPool.Put(b.pooled)
+	}
+	if b.form != nil {
+		b.form.close()
+	}
+	if b.charged > 0 {
+		m.give(b.charged)
+	}
+	*b = body{}
+}
+
+// read reads the request body as far as policy must see it, and fills in the model and whether a stream is asked for.
+func (x *exchange) read() error {
+	op := x.call.Op
+	x.model = x.call.Deployment
+	if x.call.PathModel != "" {
+		x.model = x.call.PathModel
+	}
+	if op.Body == dialect.BodyNone || x.r.Body == nil || x.r.Body == http.NoBody {
+		return x.requireModel()
+	}
+	if x.r.ContentLength > x.g.cfg.BodyLimit {
+		return x.tooLarge()
+	}
+	kind := bodyKind(op.Body, x.r.Header.Get("Content-Type"))
+	if kind != dialect.BodyAny {
+		if coding := x.r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+			return &gatehouse.Error{Kind: gatehouse.Unsupported, Code: "unsupported_content_encoding",
+				Message: "Request bodies must be sent without Content-Encoding (got '" + clip(coding) + "'): the gateway reads them."}
+		}
+	}
+	var err error
+	switch kind {
+	case dialect.BodyJSON:
+		err = x.readJSON()
+	case dialect.BodyForm:
+		err = x.readForm()
+	default:
+		x.body.stream, x.body.length = &limitedBody{r: x.r.Body, left: x.g.cfg.BodyLimit}, x.r.ContentLength
+	}
+	if err != nil {
+		return err
+	}
+	return x.requireModel()
+}
+
+// requireModel fills in the endpoint's documented default where the request names no model, and refuses a request that must.
+func (x *exchange) requireModel() error {
+	if x.model == "" {
+		x.model = x.call.Op.DefaultModel
+	}
+	if x.model == "" && x.call.Op.Model == dialect.ModelRequired {
+		return &gatehouse.Error{Kind: gatehouse.Invalid, Code: "missing_required_parameter", Param: "model", Message: "Missing required parameter: 'model'."}
+	}
+	x.record.Model = clip(x.model)
+	return nil
+}
+
+// bodyKind narrows what an operation accepts by the media type of the request.
+func bodyKind(kind dialect.BodyKind, contentType string) dialect.BodyKind {
+	switch {
+	case kind == dialect.BodyJSON || kind == dialect.BodyForm:
+		return kind
+	case strings.HasPrefix(contentType, "multipart/form-data"):
+		return dialect.BodyForm
+	case contentType == "" || isJSON(contentType):
+		return dialect.BodyJSON
+	}
+	return dialect.BodyAny
+}
+
+func isJSON(contentType string) bool {
+	if contentType == "application/json" {
+		return true
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json"))
+}
+
+func (x *exchange) readJSON() error {
+	if err := x.buffer(); err != nil {
+		return err
+	}
+	x.body.size = int64(len(x.body.data))
+	if len(x.body.data) == 0 {
+		x.body.data = nil
+		return nil
+	}
+	if err := strictjson.Scan(x.body.data, x.call.Op.Spec, &x.fields); err != nil {
+		return err
+	}
+	return x.readFields()
+}
+
+// buffer reads the whole body into memory, from the pool when it is small, charged to the memory budget as it grows.
+func (x *exchange) buffer() error {
+	size := x.r.ContentLength
+	if size < 0 || size <= smallBody {
+		x.body.pooled = bodyPool.Get().(*[]byte)
+		buf := *x.body.pooled
+		if err := x.take(smallBody); err != nil {
+			return err
+		}
+		n, err := io.ReadFull(x.r.Body, buf[:bufferSize(size)])
+		x.record.BytesIn = int64(n)
+		switch {
+		case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF) && size < 0:
+			x.body.data = buf[:n]
+			return nil
+		case err != nil:
+			return x.bodyError(err)
+		case size >= 0:
+			x.body.data = buf[:n]
+			return nil
+		}
+		return x.grow(buf[:n])
+	}
+	if err := x.take(size); err != nil {
+		return err
+	}
+	data := make([]byte, size)
+	n, err := io.ReadFull(x.r.Body, data)
+	x.record.BytesIn = int64(n)
+	if err != nil {
+		return x.bodyError(err)
+	}
+	x.body.data = data
+	return nil
+}
+
+func bufferSize(contentLength int64) int64 {
+	if contentLength < 0 {
+		return smallBody
+	}
+	return contentLength
+}
+
+// grow goes on reading a body of unknown length that is larger than a pooled buffer.
+func (x *exchange) grow(start []byte) error {
+	data := append(make([]byte, 0, 4*smallBody), start...)
+	if err := x.take(int64(cap(data))); err != nil {
+		return err
+	}
+	for {
+		if len(data) == cap(data) {
+			if err := x.take(int64(cap(data))); err != nil {
+				return err
+			}
+			data = append(make([]byte, 0, 2*cap(data)), data...)
+		}
+		n, err := x.r.Body.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		x.record.BytesIn = int64(len(data))
+		switch {
+		case int64(len(data)) > x.g.cfg.BodyLimit:
+			return x.tooLarge()
+		case err == io.EOF:
+			x.body.data = data
+			return nil
+		case err != nil:
+			return x.bodyError(err)
+		}
+	}
+}
+
+func (x *exchange) take(n int64) error {
+	if err := x.g.memory.take(n); err != nil {
+		return err
+	}
+	x.body.charged += n
+	return nil
+}
+
+func (x *exchange) tooLarge() error {
+	return gatehouse.Errorf(gatehouse.TooLarge, "The request body is larger than this gateway accepts (%d bytes). Send less, or ask the operator to raise limits.body.", x.g.cfg.BodyLimit)
+}
+
+func (x *exchange) bodyError(err error) error {
+	if x.clientLeft() {
+		x.record.ClientLeft = true
+	}
+	return &gatehouse.Error{Kind: gatehouse.Invalid, Code: "incomplete_body", Message: "The request body ended before its announced length, or could not be read.", Err: err}
+}
+
+// limitedBody reads a body that is passed on unread, up to the limit.
+type limitedBody struct {
+	r    io.Reader
+	left int64
+}
+
+func (l *limitedBody) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, gatehouse.Errorf(gatehouse.TooLarge, "The request body is larger than this gateway accepts. Send less, or ask the operator to raise limits.body.")
+	}
+	return n, err
+}

@@ -1,0 +1,115 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"strings"
+
+	"gatehouse/internal/dialect"
+	"gatehouse/internal/dialect/form"
+)
+
+// formField is the field of a form that names the model.
+const formField = "model"
+
+// readForm reads a multipart body. Where the route depends on its model, which may come last, it is spooled; otherwise it is passed
+// on as it arrives, watched by the scanner.
+func (x *exchange) readForm() error {
+	boundary, err := form.Boundary(x.r.Header.Get("Content-Type"))
+	if err != nil {
+		return err
+	}
+	scanner := form.New(boundary, x.call.Op.FormFields)
+	if x.call.Op.Model == dialect.ModelNone {
+		x.body.stream = &watchedForm{limitedBody{r: x.r.Body, left: x.g.cfg.BodyLimit}, scanner}
+		x.body.length = x.r.ContentLength
+		return nil
+	}
+	if err := x.take(spoolMemory); err != nil {
+		return err
+	}
+	x.body.form = &spool{dir: x.g.cfg.Spool, scanner: scanner}
+	bufp := copyPool.Get().(*[]byte)
+	defer copyPool.Put(bufp)
+	if err := x.fillSpool(*bufp); err != nil {
+		return err
+	}
+	if name, ok := scanner.Value(formField); ok {
+		x.bodyModel, x.hasModel = strings.TrimSpace(name), true
+		if x.model == "" {
+			x.model = x.bodyModel
+		}
+	}
+	if text, ok := scanner.Value("stream"); ok {
+		x.stream = text == "true"
+		x.record.Stream = x.stream
+	}
+	return nil
+}
+
+// fillSpool reads the body to its end.
+func (x *exchange) fillSpool(buf []byte) error {
+	s := x.body.form
+	for {
+		n, err := x.r.Body.Read(buf)
+		if n > 0 {
+			if _, err := s.scanner.Write(buf[:n]); err != nil {
+				return err
+			}
+			if _, err := s.Write(buf[:n]); err != nil {
+				return err
+			}
+			x.record.BytesIn = s.size
+			if s.size > x.g.cfg.BodyLimit {
+				return x.tooLarge()
+			}
+		}
+		switch {
+		case err == io.EOF:
+			x.body.size = s.size
+			return s.scanner.Close()
+		case err != nil:
+			return x.bodyError(err)
+		}
+	}
+}
+
+// formBody returns the spooled form as it goes upstream, with the upstream's name of the model where that is another.
+func (x *exchange) formBody(edit dialect.ModelEdit, model string) (io.Reader, int64, error) {
+	s := x.body.form
+	if edit == dialect.ModelKeep {
+		return io.NewSectionReader(s, 0, s.size), s.size, nil
+	}
+	parts := s.scanner.Replace(formField, model)
+	readers := make([]io.Reader, len(parts))
+	for i, p := range parts {
+		if p.Text != "" {
+			readers[i] = strings.NewReader(p.Text)
+		} else {
+			readers[i] = io.NewSectionReader(s, p.Start, p.End-p.Start)
+		}
+	}
+	return io.MultiReader(readers...), form.Size(parts), nil
+}
+
+// watchedForm passes a form on while the scanner reads it: at the first thing that parsers could read differently it fails, the
+// upstream's request breaks off, and the caller gets the scanner's error.
+type watchedForm struct {
+	limitedBody
+	scanner *form.Scanner
+}
+
+func (w *watchedForm) Read(p []byte) (int, error) {
+	n, err := w.limitedBody.Read(p)
+	if n > 0 {
+		if _, err := w.scanner.Write(p[:n]); err != nil {
+			return 0, err
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		if err := w.scanner.Close(); err != nil {
+			return 0, err
+		}
+	}
+	return n, err
+}

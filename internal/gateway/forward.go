@@ -1,0 +1,247 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"gatehouse"
+	"gatehouse/internal/dialect"
+	"gatehouse/internal/dialect/strictjson"
+	"gatehouse/internal/gateway/outbound"
+)
+
+const (
+	// maxAttempts bounds how often one request goes upstream, over all its routes.
+	maxAttempts = 4
+	// maxHint is the longest an upstream may ask us to wait before we rather tell the caller; SDKs then wait themselves.
+	maxHint = 2 * time.Second
+	// backoffBase doubles with each attempt; the wait is drawn between zero and it (full jitter).
+	backoffBase = 100 * time.Millisecond
+)
+
+// answer is what the chosen attempt returned.
+type answer struct {
+	upstream *gatehouse.Upstream
+	model    string
+	hide     bool // the usage chunk was asked for by us, not by the caller
+}
+
+// forward tries the plan's routes until one answers with something the caller should see. Before each attempt the credential is
+// checked once more, so that nothing goes upstream for a key that was revoked meanwhile.
+func (x *exchange) forward() (*outbound.Response, error) {
+	for attempt := 0; ; attempt++ {
+		if err := x.g.cfg.Auth.Recheck(&x.id); err != nil {
+			return nil, err
+		}
+		resp, err := x.try(&x.plan.steps[attempt%x.plan.n])
+		wait, again := x.again(attempt, resp, err)
+		switch {
+		case !again && err != nil:
+			return nil, x.upstreamError(err)
+		case !again:
+			return resp, nil
+		}
+		if resp != nil {
+			resp.Close()
+		}
+		if wait > 0 && !x.sleep(wait) {
+			return nil, x.upstreamError(context.Cause(x.ctx))
+		}
+	}
+}
+
+// again decides whether another attempt follows this one, and after what wait: at once on a route not tried yet, else after the
+// upstream's hint or a jittered backoff. A wait longer than maxHint is left to the caller.
+func (x *exchange) again(attempt int, resp *outbound.Response, err error) (wait time.Duration, ok bool) {
+	if attempt+1 >= maxAttempts || x.ctx.Err() != nil {
+		return 0, false
+	}
+	var hint time.Duration
+	if err != nil {
+		if !x.mayTryAgain(err) {
+			return 0, false
+		}
+	} else {
+		if x.call.Op.Once || x.body.stream != nil {
+			return 0, false
+		}
+		if ok, hint = dialect.Retryable(resp.Status, resp.Header.Get, x.g.cfg.Now()); !ok {
+			return 0, false
+		}
+	}
+	if attempt+1 < x.plan.n {
+		return 0, true
+	}
+	if hint > maxHint {
+		return 0, false
+	}
+	return max(hint, time.Duration(rand.Int64N(int64(backoffBase<<attempt)))), true
+}
+
+// sleep waits unless the exchange ends first, which it reports with false.
+func (x *exchange) sleep(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-x.ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// mayTryAgain reports whether a failed attempt may be followed by another: a create only when not one byte of it was written.
+func (x *exchange) mayTryAgain(err error) bool {
+	var oe *outbound.Error
+	if !errors.As(err, &oe) {
+		return false
+	}
+	if oe.Op == outbound.OpGuard || oe.Op == outbound.OpRequest || oe.Op == outbound.OpBody {
+		return false
+	}
+	if oe.Wrote && (x.call.Op.Once || x.body.stream != nil) {
+		return false
+	}
+	return !oe.Timeout || oe.Op == outbound.OpDial || oe.Op == outbound.OpTLS
+}
+
+// try sends the call along one route and records the attempt.
+func (x *exchange) try(s *step) (*outbound.Response, error) {
+	at := gatehouse.Attempt{Upstream: s.upstream.Name, Model: s.model}
+	began := time.Now()
+	resp, err := x.send(s)
+	at.Millis = time.Since(began).Milliseconds()
+	if err != nil {
+		at.Error = redactError(err)
+	} else {
+		at.Status = resp.Status
+		at.RequestID = clip(firstOf(resp.Header.Get("x-request-id"), resp.Header.Get("apim-request-id")))
+	}
+	x.record.Attempts = append(x.record.Attempts, at)
+	x.answer.upstream, x.answer.model = s.upstream, s.model
+	return resp, err
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func (x *exchange) send(s *step) (*outbound.Response, error) {
+	ep, credential, err := x.g.endpoints.get(x.ctx, s.upstream)
+	if err != nil {
+		return nil, err
+	}
+	if x.target, err = x.call.AppendTarget(x.target[:0], s.upstream, s.model); err != nil {
+		return nil, err
+	}
+	req := outbound.Request{Method: x.call.Method, URI: string(x.target), Credential: credential}
+	var fields [24]outbound.Field
+	req.Header = x.outgoing(s.upstream, fields[:0])
+	if err := x.outgoingBody(s, &req); err != nil {
+		return nil, err
+	}
+	t := x.g.cfg.Timeouts
+	return ep.client.Do(x.ctx, &req, outbound.Timeouts{Connect: t.Connect, FirstByte: t.FirstByte, Idle: t.Idle})
+}
+
+// outgoing builds the header that goes upstream from an allow list; nothing of the caller's credential is in reach of it.
+func (x *exchange) outgoing(up *gatehouse.Upstream, h []outbound.Field) []outbound.Field {
+	for name, values := range x.r.Header {
+		if dialect.RequestHeader(name) || up.Dialect == gatehouse.Mock && strings.HasPrefix(name, "X-Mock-") {
+			for _, value := range values {
+				h = append(h, outbound.Field{Name: name, Value: value})
+			}
+		}
+	}
+	h = append(h, outbound.Field{Name: "Accept-Encoding", Value: "identity"}, outbound.Field{Name: "User-Agent", Value: "gatehouse"},
+		outbound.Field{Name: "X-Client-Request-Id", Value: x.record.ID})
+	if up.Dialect == gatehouse.Mock {
+		// The mock keeps what projects make apart by this header.
+		h = append(h, outbound.Field{Name: "OpenAI-Project", Value: x.id.Principal.Project})
+	}
+	return h
+}
+
+// outgoingBody gives the request the caller's bytes, but for the fields the gateway owns.
+func (x *exchange) outgoingBody(s *step, req *outbound.Request) (err error) {
+	edit := x.call.BodyModel(s.upstream, x.hasModel, x.bodyModel, s.model)
+	switch {
+	case x.body.stream != nil:
+		req.Reader, req.Length = x.body.stream, x.body.length
+	case x.body.form != nil:
+		req.Reader, req.Length, err = x.formBody(edit, s.model)
+	case x.body.data != nil:
+		var changes strictjson.Changes
+		if edit != dialect.ModelKeep {
+			changes.Model = s.model
+		}
+		x.answer.hide = false
+		if x.stream && !x.asked && x.call.Op.InjectUsage && dialect.IncludeUsageKnown(s.upstream) {
+			changes.IncludeUsage, x.answer.hide = true, true
+		}
+		if changes == (strictjson.Changes{}) {
+			req.Body = append(x.segments[:0], x.body.data)
+		} else {
+			req.Body = x.fields.Splice(x.segments[:0], changes)
+		}
+	}
+	return err
+}
+
+// upstreamError says to the caller what an upstream's failure means, without what only the operator may see.
+func (x *exchange) upstreamError(err error) error {
+	if cause := context.Cause(x.ctx); cause != nil {
+		switch {
+		case errors.Is(cause, errCut):
+			return x.g.cfg.Auth.Recheck(&x.id)
+		case errors.Is(cause, context.DeadlineExceeded):
+			return &gatehouse.Error{Kind: gatehouse.Timeout, Code: "upstream_timeout", Message: "The upstream did not finish in time. Try again, or ask for less in one request.", Err: err}
+		}
+		return cause
+	}
+	var oe *outbound.Error
+	if errors.As(err, &oe) {
+		switch {
+		case oe.Op == outbound.OpGuard:
+			return &gatehouse.Error{Kind: gatehouse.BadUpstream, Code: "upstream_address_refused", NoRetry: true, Err: err,
+				Message: "The upstream's host resolves to an address that Gatehouse does not call. The operator can allow private addresses for this upstream (`allow_private`)."}
+		case oe.Timeout:
+			return &gatehouse.Error{Kind: gatehouse.Timeout, Code: "upstream_timeout", Message: "The upstream did not answer in time. Try again.", Err: err}
+		}
+		return &gatehouse.Error{Kind: gatehouse.BadUpstream, Code: "upstream_unreachable", Err: err,
+			Message: "The upstream could not be reached or broke the connection before it answered. Try again; `gatehouse explain " + x.record.ID + "` shows what was tried."}
+	}
+	var ge *gatehouse.Error
+	if errors.As(err, &ge) {
+		return ge
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return gatehouse.Errorf(gatehouse.Invalid, "The request body ended before its announced length.")
+	}
+	return &gatehouse.Error{Kind: gatehouse.BadUpstream, Code: "upstream_unreachable", Message: "The upstream could not be called.", Err: err}
+}
+
+// redactError keeps of a transport error what helps at 3 a.m.: the step, and the cause without addresses' credentials, for it
+// never contains header or body bytes.
+func redactError(err error) string {
+	var oe *outbound.Error
+	if errors.As(err, &oe) {
+		return oe.Op + ": " + clip(oe.Err.Error())
+	}
+	if errors.Is(err, context.Canceled) {
+		return "cancelled"
+	}
+	return clip(err.Error())
+}
+
+// clientLeft reports whether the caller closed its connection.
+func (x *exchange) clientLeft() bool {
+	return x.r.Context().Err() != nil
+}

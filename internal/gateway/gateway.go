@@ -1,0 +1,298 @@
+// Package gateway is the data plane: one exchange from accept to record. It reads a request once, in one direction: accept,
+// parse, authenticate, read, authorize and route, admit, forward, relay, settle. Stages are methods of one exchange that take
+// and leave values on it; nothing travels in a context, and there is no SQL on the way but the documented look-up of objects
+// that memory does not know.
+//
+// It does not own wire facts (dialect), who a caller is (authn), what is counted and kept (ledger) or how bytes reach an upstream
+// (its sub-package outbound).
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gatehouse"
+	"gatehouse/internal/authn"
+	"gatehouse/internal/catalog"
+	"gatehouse/internal/dialect"
+	"gatehouse/internal/dialect/sse"
+	"gatehouse/internal/dialect/strictjson"
+	"gatehouse/internal/dialect/usage"
+	"gatehouse/internal/gateway/outbound"
+	"gatehouse/internal/ledger"
+	"gatehouse/internal/secret"
+)
+
+// Config is what the data plane is built from. Every field is required unless its comment says otherwise.
+type Config struct {
+	Catalog *catalog.Catalog
+	Auth    *authn.Authenticator
+	Ledger  *ledger.Ledger
+	// Resolve turns a secret reference of an upstream into the secret. It may do I/O: the gateway calls it off the request path
+	// but for the first request after a change.
+	Resolve func(ctx context.Context, organization, reference string) (secret.Text, error)
+	// FindObject reads who owns an object from the database, for objects this node does not know.
+	FindObject func(ctx context.Context, id string) (*gatehouse.Object, error)
+	// Mock returns where the built-in mock listens and the bearer token it demands, and starts it if need be.
+	Mock func() (url string, token secret.Text, err error)
+
+	Spool          string         // folder for bodies that do not fit in memory
+	BodyLimit      int64          // bytes of one request body; 0: 512 MiB
+	MemoryLimit    int64          // bytes of all request bodies held in memory; 0: 1 GiB
+	StreamLimit    int            // open exchanges; 0: 20,000
+	TrustedProxies []netip.Prefix // may be empty
+	Timeouts       Timeouts       // the zero value has defaults
+	AccessLog      *slog.Logger   // one line a request; nil: none
+	Logger         *slog.Logger
+	Now            func() time.Time
+}
+
+// Timeouts bound one exchange with an upstream.
+type Timeouts struct {
+	Connect   time.Duration // TCP and TLS; 0: 10 s
+	FirstByte time.Duration // from the last byte sent to the first of the answer; 0: 10 min, what official SDKs wait
+	Idle      time.Duration // between two pieces of an answer; 0: 5 min
+	Total     time.Duration // the whole exchange; 0: 1 h
+}
+
+// Gateway serves the data plane of both inbound dialects. Create it with New.
+type Gateway struct {
+	cfg       Config
+	memory    memory
+	live      live
+	open      atomic.Int64
+	serial    atomic.Uint64
+	endpoints endpoints
+	objects   objectCache
+	metrics   *Metrics
+	draining  atomic.Bool
+}
+
+// New returns a gateway that is ready to serve. The caller stops it with Close after the listeners have drained.
+func New(cfg Config) *Gateway {
+	if cfg.BodyLimit == 0 {
+		cfg.BodyLimit = 512 << 20
+	}
+	if cfg.MemoryLimit == 0 {
+		cfg.MemoryLimit = 1 << 30
+	}
+	if cfg.StreamLimit == 0 {
+		cfg.StreamLimit = 20000
+	}
+	setDefault(&cfg.Timeouts.Connect, 10*time.Second)
+	setDefault(&cfg.Timeouts.FirstByte, 10*time.Minute)
+	setDefault(&cfg.Timeouts.Idle, 5*time.Minute)
+	setDefault(&cfg.Timeouts.Total, time.Hour)
+	g := &Gateway{cfg: cfg, metrics: newMetrics()}
+	g.metrics.open, g.metrics.memory = g.open.Load, g.memory.used.Load
+	g.memory.limit = cfg.MemoryLimit
+	g.endpoints.init(cfg)
+	g.objects.init()
+	cfg.Catalog.OnChange(g.cut)
+	return g
+}
+
+func setDefault(d *time.Duration, value time.Duration) {
+	if *d == 0 {
+		*d = value
+	}
+}
+
+// Close ends idle upstream connections. Exchanges still open are cancelled.
+func (g *Gateway) Close() {
+	g.draining.Store(true)
+	g.live.each(func(x *exchange) { x.cancel(errDraining) })
+	g.endpoints.close()
+}
+
+var errDraining = errors.New("the gateway is shutting down")
+
+// cut ends every open exchange whose credential is no longer accepted. It runs after each change that narrowed somebody's
+// authority and when the node's lease ran out, so that a revoked credential's streams end within a second (law 5).
+func (g *Gateway) cut() {
+	g.live.each(func(x *exchange) {
+		if g.cfg.Auth.Recheck(&x.id) != nil {
+			x.cancel(errCut)
+			// A caller that does not read blocks the relay in a write; the deadline frees it.
+			_ = x.control.SetWriteDeadline(time.Unix(1, 0)) // fails only when the connection is gone already
+		}
+	})
+}
+
+// exchange is one request on its way. It is reused: what belongs to one request is reset by end, buffers stay.
+type exchange struct {
+	current
+	fields     strictjson.Result
+	references []dialect.Reference
+	tap        sse.Tap
+	capture    usage.Capture
+	target     []byte
+	segments   [8][]byte
+	emit       sse.Emit // made once, kept for the next exchange
+}
+
+// current is what belongs to one request.
+type current struct {
+	g       *Gateway
+	w       http.ResponseWriter
+	r       *http.Request
+	control *http.ResponseController
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	stop    context.CancelFunc
+	serial  uint64
+	started time.Time
+	prev    *exchange // neighbours in live, guarded by its shard
+	next    *exchange
+
+	call       dialect.Call
+	caller     dialect.Caller
+	in         authn.Presented
+	id         authn.Identity
+	body       body
+	model      string // what the caller asked for: the deployment's name
+	bodyModel  string // what the body says, where Azure's path says something else
+	tier       string // the service tier the caller asked for
+	plan       plan
+	charge     ledger.Charge
+	hold       ledger.Hold
+	settlement ledger.Settlement
+	answer     answer
+	record     gatehouse.Request
+	attempts   [maxAttempts]gatehouse.Attempt
+
+	hasModel bool // the body has a model
+	stream   bool // the caller asked for a stream
+	asked    bool // and for its usage
+	tapped   bool // the answer is a stream: the tap has counted it, not capture
+	held     bool
+	settled  bool
+	released bool // the upstream consumed nothing
+	wrote    bool // the head of the answer is out: an error can no longer be a status
+	aborted  bool // the answer must not look complete: the connection ends with it
+	listed   bool // in live
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+// ServeHTTP serves one data-plane request. Every way out of it settles exactly once: answered, refused, cancelled, failed or
+// panicked.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := g.begin(w, r)
+	defer g.end(x)
+	err := x.admitConnection()
+	if err == nil {
+		err = x.parse()
+	}
+	if err == nil {
+		err = x.authenticate()
+	}
+	if err == nil {
+		err = x.read()
+	}
+	if err == nil {
+		err = x.authorize()
+	}
+	if err == nil && x.call.Op.Local {
+		err = x.serveModels()
+		if err == nil {
+			return
+		}
+	}
+	if err == nil {
+		err = x.route()
+	}
+	if err == nil {
+		err = x.reserve()
+	}
+	var answer *outbound.Response
+	if err == nil {
+		answer, err = x.forward()
+	}
+	if err == nil {
+		err = x.relay(answer)
+	}
+	if err != nil {
+		x.refuse(err)
+	}
+}
+
+func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
+	x := exchanges.Get().(*exchange)
+	x.g, x.w, x.r = g, w, r
+	x.control = http.NewResponseController(w)
+	x.started = g.cfg.Now()
+	x.serial = g.serial.Add(1)
+	ctx, stop := context.WithTimeout(r.Context(), g.cfg.Timeouts.Total)
+	x.stop = stop
+	x.ctx, x.cancel = context.WithCancelCause(ctx)
+	x.record = gatehouse.Request{ID: gatehouse.NewRequestID(), At: gatehouse.MillisOf(x.started), Method: r.Method, Attempts: x.attempts[:0]}
+	x.in.Addr = authn.ClientAddress(r, g.cfg.TrustedProxies)
+	return x
+}
+
+// end settles what is still open, writes the record and gives everything back. It is the one place through which every exchange
+// leaves.
+func (g *Gateway) end(x *exchange) {
+	panicked := recover()
+	if panicked != nil && panicked != http.ErrAbortHandler {
+		g.cfg.Logger.Error("request panicked", "request_id", x.record.ID, "stack", string(debug.Stack()))
+		x.record.Rule, x.record.Detail = "internal_error", "the gateway failed while it served this request; its log has the stack"
+		if !x.wrote {
+			x.refuse(&gatehouse.Error{Kind: gatehouse.Internal})
+		}
+	}
+	if err := x.settle(); err != nil {
+		g.cfg.Logger.Error("settlement waits for the journal", "request_id", x.record.ID, "error", err)
+	}
+	g.finish(x)
+	if x.listed {
+		g.live.remove(x)
+	}
+	g.open.Add(-1)
+	x.cancel(nil)
+	x.stop()
+	x.body.release(&g.memory)
+	aborted := x.aborted || panicked != nil
+	x.reset()
+	exchanges.Put(x)
+	if aborted {
+		// The answer is out in part: end the connection so that the caller cannot take it for complete.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// reset makes an exchange ready for the next request.
+func (x *exchange) reset() {
+	x.current = current{}
+	x.fields.Reset()
+	clear(x.references)
+	x.references = x.references[:0]
+	clear(x.segments[:])
+	x.tap.Reset(sse.Options{})
+	x.capture.Reset()
+}
+
+// admitConnection refuses a request beyond what one node holds open.
+func (x *exchange) admitConnection() error {
+	if n := x.g.open.Add(1); n > int64(x.g.cfg.StreamLimit) {
+		return &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "server_is_overloaded", RetryAfterMillis: 1000,
+			Message: "This gateway has as many open requests as it may have. Try again in a second; the operator can raise limits.streams."}
+	}
+	return nil
+}
+
+// asError returns the first gatehouse.Error in an error's chain, nil when there is none.
+func asError(err error) *gatehouse.Error {
+	if e, ok := errors.AsType[*gatehouse.Error](err); ok {
+		return e
+	}
+	return nil
+}

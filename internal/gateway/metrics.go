@@ -1,0 +1,131 @@
+package gateway
+
+import (
+	"log/slog"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gatehouse/internal/dialect"
+)
+
+// Metrics counts exchanges. Every label comes from a table in code: operations, dialects, classes of statuses. A request costs a
+// few atomic additions; text is made when somebody asks.
+type Metrics struct {
+	byOp     map[*dialect.Op]*opCounters
+	unknown  opCounters // requests whose path is no operation
+	open     func() int64
+	memory   func() int64
+	input    atomic.Uint64
+	output   atomic.Uint64
+	attempts atomic.Uint64
+	left     atomic.Uint64
+}
+
+// opCounters counts one operation: by the caller's dialect and the class of the status.
+type opCounters struct {
+	requests [3][6]atomic.Uint64
+	millis   atomic.Uint64
+}
+
+func newMetrics() *Metrics {
+	m := &Metrics{byOp: make(map[*dialect.Op]*opCounters)}
+	for _, op := range dialect.Ops() {
+		m.byOp[op] = &opCounters{}
+	}
+	return m
+}
+
+func (m *Metrics) observe(x *exchange) {
+	c := &m.unknown
+	if x.call.Op != nil {
+		c = m.byOp[x.call.Op]
+	}
+	class := x.record.Status / 100
+	if class < 1 || class > 5 {
+		class = 5
+	}
+	c.requests[x.call.Face][class].Add(1)
+	c.millis.Add(uint64(max(x.record.Millis, 0)))
+	m.attempts.Add(uint64(len(x.record.Attempts)))
+	if x.record.ClientLeft {
+		m.left.Add(1)
+	}
+	if x.settled && !x.settlement.Released {
+		m.input.Add(uint64(max(x.settlement.Units.Input, 0)))
+		m.output.Add(uint64(max(x.settlement.Units.Output, 0)))
+	}
+}
+
+var (
+	descRequests = prometheus.NewDesc("gatehouse_requests_total", "Requests by operation, dialect of the caller and class of the status.", []string{"operation", "dialect", "status"}, nil)
+	descSeconds  = prometheus.NewDesc("gatehouse_request_seconds_total", "Time spent in requests, by operation.", []string{"operation"}, nil)
+	descOpen     = prometheus.NewDesc("gatehouse_open_requests", "Requests that have not ended.", nil, nil)
+	descMemory   = prometheus.NewDesc("gatehouse_body_memory_bytes", "Memory taken by request bodies.", nil, nil)
+	descTokens   = prometheus.NewDesc("gatehouse_tokens_total", "Tokens settled by this node.", []string{"direction"}, nil)
+	descAttempts = prometheus.NewDesc("gatehouse_upstream_attempts_total", "Attempts at upstreams.", nil, nil)
+	descLeft     = prometheus.NewDesc("gatehouse_clients_left_total", "Requests whose caller left before the answer ended.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descRequests, descSeconds, descOpen, descMemory, descTokens, descAttempts, descLeft} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	// Several rows of the table may share a name: two paths of one operation.
+	type label struct{ name, dialect, status string }
+	requests, millis := map[label]uint64{}, map[string]uint64{}
+	collect := func(name string, c *opCounters) {
+		for face := range c.requests {
+			for class := range c.requests[face] {
+				if n := c.requests[face][class].Load(); n > 0 {
+					requests[label{name, dialect.Face(face).String(), strconv.Itoa(class) + "xx"}] += n
+				}
+			}
+		}
+		if n := c.millis.Load(); n > 0 {
+			millis[name] += n
+		}
+	}
+	for op, c := range m.byOp {
+		collect(op.Name, c)
+	}
+	collect("unknown", &m.unknown)
+	for l, n := range requests {
+		counter(descRequests, n, l.name, l.dialect, l.status)
+	}
+	for name, n := range millis {
+		ch <- prometheus.MustNewConstMetric(descSeconds, prometheus.CounterValue, float64(n)/1000, name)
+	}
+	ch <- prometheus.MustNewConstMetric(descOpen, prometheus.GaugeValue, float64(m.open()))
+	ch <- prometheus.MustNewConstMetric(descMemory, prometheus.GaugeValue, float64(m.memory()))
+	counter(descTokens, m.input.Load(), "input")
+	counter(descTokens, m.output.Load(), "output")
+	counter(descAttempts, m.attempts.Load())
+	counter(descLeft, m.left.Load())
+}
+
+// Metrics returns the counters, for the ops listener.
+func (g *Gateway) Metrics() *Metrics { return g.metrics }
+
+// logAccess writes one line about an exchange: ids and numbers, never a secret or content.
+func (g *Gateway) logAccess(x *exchange) {
+	r := &x.record
+	upstream := ""
+	if n := len(r.Attempts); n > 0 {
+		upstream = r.Attempts[n-1].Upstream
+	}
+	g.cfg.AccessLog.LogAttrs(x.r.Context(), slog.LevelInfo, "request",
+		slog.String("request_id", r.ID), slog.String("key", r.Key), slog.String("project", r.Project), slog.String("operation", r.Route),
+		slog.String("deployment", r.Deployment), slog.String("upstream", upstream), slog.Int("status", r.Status), slog.String("rule", r.Rule),
+		slog.Bool("stream", r.Stream), slog.Int64("input_tokens", x.settlement.Units.Input), slog.Int64("output_tokens", x.settlement.Units.Output),
+		slog.Int64("bytes_in", r.BytesIn), slog.Int64("bytes_out", r.BytesOut), slog.Int64("ms", r.Millis), slog.String("ip", r.IP))
+}

@@ -1,0 +1,361 @@
+package gateway
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"gatehouse"
+	"gatehouse/internal/dialect"
+	"gatehouse/internal/dialect/sse"
+	"gatehouse/internal/dialect/usage"
+	"gatehouse/internal/gateway/outbound"
+)
+
+const (
+	// maxErrorBody is how much of an upstream's error is read and shown.
+	maxErrorBody = 1 << 20
+	// maxUnzipped is how far a compressed answer may expand, over what came in, before it is taken for a bomb.
+	maxUnzipRatio = 200
+)
+
+// relay gives the upstream's answer to the caller and counts it on the way. It closes resp.
+func (x *exchange) relay(resp *outbound.Response) error {
+	defer resp.Close()
+	body, err := identity(resp)
+	if err != nil {
+		return err
+	}
+	switch status := resp.Status; {
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		x.record.Detail = "the upstream refused the credential it is called with (" + strconv.Itoa(status) + ")"
+		x.g.endpoints.refused(x.answer.upstream)
+		return &gatehouse.Error{Kind: gatehouse.BadUpstream, Code: "upstream_credential_refused", NoRetry: true,
+			Message: "The upstream refused the credential Gatehouse calls it with. This is not about your key: ask the operator to check upstream `" + x.answer.upstream.Name + "`."}
+	case status >= 400:
+		return x.relayError(resp, body)
+	case status >= 300:
+		x.record.Detail = "the upstream answered with a redirect, which is not followed (" + strconv.Itoa(status) + ")"
+		return &gatehouse.Error{Kind: gatehouse.BadUpstream, Code: "upstream_redirect", NoRetry: true,
+			Message: "The upstream answered with a redirect, which Gatehouse does not follow. Ask the operator to check the base_url of upstream `" + x.answer.upstream.Name + "`."}
+	case strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream"):
+		return x.relayStream(resp, body)
+	}
+	return x.relayBody(resp, body)
+}
+
+// identity returns the answer's body without its content coding. We ask upstreams for none; one that compresses all the same is
+// still metered, and its caller gets what it would have got.
+func identity(resp *outbound.Response) (io.Reader, error) {
+	switch coding := strings.ToLower(resp.Header.Get("Content-Encoding")); coding {
+	case "", "identity":
+		return resp.Body, nil
+	case "gzip", "x-gzip":
+		in := &countingReader{r: resp.Body}
+		z, err := gzip.NewReader(in)
+		if err != nil {
+			return nil, fmt.Errorf("read a gzip answer: %w", err)
+		}
+		resp.ContentLength = -1
+		return &unzipped{z: z, in: in}, nil
+	default:
+		return nil, &gatehouse.Error{Kind: gatehouse.BadUpstream, Code: "upstream_encoding", NoRetry: true,
+			Message: "The upstream answered in a content coding that was not asked for (" + clip(coding) + ")."}
+	}
+}
+
+type countingReader struct {
+	r io.Reader
+	n int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// unzipped reads a gzip body and stops at a bomb.
+type unzipped struct {
+	z   *gzip.Reader
+	in  *countingReader
+	out int64
+}
+
+func (u *unzipped) Read(p []byte) (int, error) {
+	n, err := u.z.Read(p)
+	u.out += int64(n)
+	if u.out > 1<<20 && u.out > u.in.n*maxUnzipRatio {
+		return 0, errors.New("gzip answer expands beyond its limit")
+	}
+	return n, err
+}
+
+// head writes the status and the header of the answer from the allow list.
+func (x *exchange) head(resp *outbound.Response, length int64) {
+	h := x.w.Header()
+	for name, value := range resp.Header.All() {
+		if name = http.CanonicalHeaderKey(name); dialect.ResponseHeader(name, value) {
+			h[name] = append(h[name], value)
+		}
+	}
+	if x.tapped && h["Cache-Control"] == nil {
+		h["Cache-Control"] = noCache
+	}
+	if x.answer.upstream.Dialect == gatehouse.Mock {
+		h["X-Gatehouse-Mock"] = []string{"1"}
+	}
+	if length >= 0 {
+		h["Content-Length"] = []string{strconv.FormatInt(length, 10)}
+	}
+	x.identify(h)
+	x.record.Status = resp.Status
+	x.record.FirstByteMillis = x.elapsed()
+	x.wrote = true
+	x.w.WriteHeader(resp.Status)
+}
+
+// relayError gives an upstream's refusal to the caller, in the caller's dialect.
+func (x *exchange) relayError(resp *outbound.Response, body io.Reader) error {
+	text, err := io.ReadAll(io.LimitReader(body, maxErrorBody))
+	if err != nil {
+		return x.upstreamError(err)
+	}
+	x.record.Rule = "upstream_refused"
+	out := dialect.TranslateError(dialect.FaceOf(x.answer.upstream), x.call.Face, resp.Status, text)
+	if resp.Status == http.StatusBadRequest && bytes.Contains(text, []byte(`"content_filter"`)) {
+		// Azure counts the prompt of a request that its filter refuses: the estimate of its size stands.
+		x.released = false
+	} else {
+		x.released = true
+	}
+	if err := x.settle(); err != nil {
+		return err
+	}
+	if !bytes.Equal(out, text) {
+		resp.Header.Set("Content-Type", "application/json")
+	}
+	x.head(resp, int64(len(out)))
+	return x.write(out)
+}
+
+// relayBody copies an answer that is not a stream of events. Its last byte waits for the settlement.
+func (x *exchange) relayBody(resp *outbound.Response, body io.Reader) error {
+	x.capture.Reset()
+	bufp := copyPool.Get().(*[]byte)
+	defer copyPool.Put(bufp)
+	buf := *bufp
+	if resp.ContentLength == 0 || resp.Status == http.StatusNoContent {
+		if err := x.complete(); err != nil {
+			return err
+		}
+		x.head(resp, resp.ContentLength)
+		return nil
+	}
+	var total int64
+	held, holding := [1]byte{}, false
+	for {
+		n, err := body.Read(buf)
+		if n > 0 {
+			total += int64(n)
+			x.capture.Write(buf[:n])
+			last := total == resp.ContentLength
+			if last {
+				if err := x.complete(); err != nil {
+					return err
+				}
+			}
+			if !x.wrote {
+				x.head(resp, resp.ContentLength)
+			}
+			if holding {
+				if err := x.write(held[:]); err != nil {
+					return err
+				}
+				holding = false
+			}
+			out := buf[:n]
+			if !last {
+				held[0], holding, out = buf[n-1], true, buf[:n-1]
+			}
+			if err := x.write(out); err != nil {
+				return err
+			}
+			if last {
+				return nil
+			}
+		}
+		switch {
+		case err == io.EOF:
+			if err := x.complete(); err != nil {
+				return err
+			}
+			if !x.wrote {
+				x.head(resp, resp.ContentLength)
+			}
+			if holding {
+				return x.write(held[:])
+			}
+			return nil
+		case err != nil:
+			return x.broken(err)
+		}
+		if resp.ContentLength < 0 {
+			if err := x.flush(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// relayStream copies a stream of events, each as soon as it is complete. The event that ends the stream for an SDK waits for the
+// settlement; nothing else does.
+func (x *exchange) relayStream(resp *outbound.Response, body io.Reader) error {
+	x.stream, x.record.Stream = true, true
+	x.tapped = true
+	x.tap.Reset(sse.Options{
+		Shape:          x.call.Op.Usage,
+		HideUsageChunk: x.answer.hide,
+		FixAzure:       x.answer.upstream.Dialect == gatehouse.Azure && !x.call.Face.IsAzure(),
+	})
+	bufp := copyPool.Get().(*[]byte)
+	defer copyPool.Put(bufp)
+	buf := *bufp
+	for {
+		n, err := body.Read(buf)
+		if n > 0 {
+			if !x.wrote {
+				x.head(resp, -1)
+			}
+			if err := x.tap.Feed(buf[:n], x.emitEvent()); err != nil {
+				return err
+			}
+			if err := x.flush(); err != nil {
+				return err
+			}
+		}
+		switch {
+		case err == io.EOF:
+			if !x.wrote {
+				x.head(resp, -1)
+			}
+			if err := x.tap.Close(x.emitEvent()); err != nil {
+				return err
+			}
+			return x.complete()
+		case err != nil:
+			return x.broken(err)
+		}
+	}
+}
+
+var noCache = []string{"no-cache"}
+
+// emitEvent returns the function that the tap hands complete events to; it is made once per exchange and reused.
+func (x *exchange) emitEvent() func(b []byte, final bool) error {
+	if x.emit == nil {
+		x.emit = func(b []byte, final bool) error {
+			if final {
+				if err := x.complete(); err != nil {
+					return err
+				}
+			}
+			return x.write(b)
+		}
+	}
+	return x.emit
+}
+
+// complete records what the answer made and settles it. It runs before the caller can know that the answer is complete.
+func (x *exchange) complete() error {
+	if x.settled {
+		return nil
+	}
+	if x.stores() {
+		if err := x.own(x.answerID()); err != nil {
+			return err
+		}
+	}
+	if x.call.Op.Deletes != "" && x.call.Op.Owned {
+		if err := x.disown(); err != nil {
+			return err
+		}
+	}
+	return x.settle()
+}
+
+// broken ends an answer that the upstream did not finish. What passed is settled as an estimate; the caller must not take what it
+// got for complete.
+func (x *exchange) broken(err error) error {
+	if !x.wrote {
+		return x.upstreamError(err)
+	}
+	x.aborted = true
+	switch cause := context.Cause(x.ctx); {
+	case errors.Is(cause, errCut):
+		x.record.Rule, x.record.Detail = "credential_revoked", "the credential stopped being accepted while the answer ran"
+	case x.clientLeft():
+		x.record.ClientLeft, x.record.Rule = true, "client_left"
+	case errors.Is(cause, errDraining):
+		x.record.Rule, x.record.Detail = "draining", "the gateway shut down before the answer ended"
+	default:
+		x.record.Rule, x.record.Detail = "upstream_broke", redactError(err)
+	}
+	if x.stream && !x.record.ClientLeft {
+		// SDKs raise what stands in an event's error; then the connection ends, so that nobody takes the stream for complete.
+		e := gatehouse.Error{Kind: gatehouse.BadUpstream, Code: x.record.Rule, Message: "The stream ended before it was complete. `gatehouse explain " + x.record.ID + "` says why."}
+		form := dialect.EventNamed
+		if x.call.Op.Usage == usage.Chat || x.call.Op.Usage == usage.Completions {
+			form = dialect.EventUnnamed
+		}
+		if err := x.settle(); err != nil {
+			x.g.cfg.Logger.Error("settlement waits for the journal", "request_id", x.record.ID, "error", err)
+		}
+		if x.write(dialect.AppendStreamError(nil, x.call.Face, form, &e)) == nil {
+			_ = x.flush() // the caller may be gone; nothing more can be done for it
+		}
+	}
+	return nil
+}
+
+// errClientGone is returned when an answer can no longer be written.
+var errClientGone = errors.New("the caller closed the connection")
+
+func (x *exchange) write(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	n, err := x.w.Write(b)
+	x.record.BytesOut += int64(n)
+	if err != nil {
+		return x.writeFailed()
+	}
+	return nil
+}
+
+func (x *exchange) flush() error {
+	if err := x.control.Flush(); err != nil {
+		return x.writeFailed()
+	}
+	return nil
+}
+
+// writeFailed notes why an answer could not be written: the caller left, or its credential was cut under it.
+func (x *exchange) writeFailed() error {
+	x.aborted = true
+	if errors.Is(context.Cause(x.ctx), errCut) {
+		x.record.Rule = "credential_revoked"
+		return errClientGone
+	}
+	x.record.ClientLeft = true
+	if !x.settled {
+		x.record.Rule = "client_left"
+	}
+	return errClientGone
+}

@@ -1,0 +1,197 @@
+package gateway
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"gatehouse"
+)
+
+// maxSteps bounds how many routes one request may have to choose from.
+const maxSteps = 16
+
+// plan is where an exchange may go: the routes of its deployment in the order to try, or the one upstream that holds the object
+// it names.
+type plan struct {
+	deployment *gatehouse.Deployment // nil for calls without a model
+	steps      [maxSteps]step
+	n          int
+}
+
+type step struct {
+	upstream *gatehouse.Upstream
+	model    string // the upstream's own name; empty: the call has no model
+}
+
+func (p *plan) add(up *gatehouse.Upstream, model string) {
+	if p.n < maxSteps {
+		p.steps[p.n] = step{up, model}
+		p.n++
+	}
+}
+
+// route decides which upstreams may serve the call. Everything it reads is in the catalog, but for objects this node does not
+// know, which it looks up (DESIGN section 4, "Objects have owners").
+func (x *exchange) route() error {
+	pinned, err := x.owned()
+	if err != nil {
+		return err
+	}
+	switch {
+	case x.model != "":
+		err = x.routeModel(pinned)
+	case pinned != "":
+		up := x.g.cfg.Catalog.Upstream(pinned)
+		if up == nil {
+			return &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "upstream_removed", NoRetry: true,
+				Message: "The upstream that holds this object is no longer configured. Ask the operator to add it again."}
+		}
+		x.plan.add(up, "")
+	default:
+		err = x.routeModelless()
+	}
+	if err != nil {
+		return err
+	}
+	if x.call.Op.SoleTenant || x.call.Op.List {
+		return x.soleTenant()
+	}
+	return nil
+}
+
+// routeModel fills the plan from the deployment the call names. With pinned set only the routes to that upstream remain: the
+// objects a request refers to exist there and nowhere else.
+func (x *exchange) routeModel(pinned string) error {
+	dep := x.g.cfg.Catalog.Deployment(x.id.Principal.Organization, x.id.Principal.Project, x.model)
+	if dep == nil {
+		return modelNotFound(x.model)
+	}
+	x.plan.deployment = dep
+	x.record.Deployment = dep.Name
+	var order [maxSteps]int
+	for _, i := range orderRoutes(dep.Routes, order[:0]) {
+		route := &dep.Routes[i]
+		if pinned != "" && route.Upstream != pinned {
+			continue
+		}
+		up := x.g.cfg.Catalog.Upstream(route.Upstream)
+		if up == nil || !x.mayReach(up) {
+			continue
+		}
+		model := route.Model
+		if model == "" {
+			model = x.model
+		}
+		x.plan.add(up, model)
+	}
+	if x.plan.n > 0 {
+		return nil
+	}
+	if pinned != "" {
+		return gatehouse.InvalidParam("model", "The request refers to an object on an upstream that deployment `%s` does not route to. "+
+			"Use a model of the deployment that made the object.", x.model)
+	}
+	return &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "no_route", NoRetry: true,
+		Message: "Deployment `" + x.model + "` has no route this project may use. Ask the operator to add one (gatehouse deployments)."}
+}
+
+// routeModelless sends a call without a model to the project's upstream, else to the only one its project can reach.
+func (x *exchange) routeModelless() error {
+	c, p := x.g.cfg.Catalog, &x.id.Principal
+	if id := x.id.Project.Upstream; id != "" {
+		if up := c.Upstream(id); up != nil && x.mayReach(up) {
+			x.plan.add(up, "")
+			return nil
+		}
+	}
+	var only *gatehouse.Upstream
+	for _, up := range c.Upstreams(p.Organization) {
+		if !x.mayReach(up) || !x.reaches(up) {
+			continue
+		}
+		if only != nil {
+			return &gatehouse.Error{Kind: gatehouse.Invalid, Code: "upstream_ambiguous",
+				Message: "This call names no model and the project can reach more than one upstream. Set the project's `upstream` in the manifest (gatehouse apply) to say where such calls go."}
+		}
+		only = up
+	}
+	if only == nil {
+		return &gatehouse.Error{Kind: gatehouse.Invalid, Code: "upstream_missing",
+			Message: "This call names no model and the project can reach no upstream. Add an upstream and a deployment (gatehouse apply)."}
+	}
+	x.plan.add(only, "")
+	return nil
+}
+
+// mayReach reports whether the upstream's credential serves the caller's project.
+func (x *exchange) mayReach(up *gatehouse.Upstream) bool {
+	return up.Organization == x.id.Principal.Organization && (len(up.Projects) == 0 || slices.Contains(up.Projects, x.id.Principal.Project))
+}
+
+// reaches reports whether a deployment of the caller's project routes to the upstream.
+func (x *exchange) reaches(up *gatehouse.Upstream) bool {
+	if slices.Contains(up.Projects, x.id.Principal.Project) {
+		return true
+	}
+	for _, dep := range x.g.cfg.Catalog.Deployments(x.id.Principal.Organization, x.id.Principal.Project) {
+		for i := range dep.Routes {
+			if dep.Routes[i].Upstream == up.ID {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func modelNotFound(model string) error {
+	return &gatehouse.Error{Kind: gatehouse.NotFound, Code: "model_not_found", Param: "model",
+		Message: "The model `" + clip(model) + "` does not exist or you do not have access to it. GET /v1/models lists the models this key may use."}
+}
+
+// clip shortens text of a caller that is shown back to it.
+func clip(s string) string {
+	if len(s) <= 128 {
+		return s
+	}
+	return s[:128] + "..."
+}
+
+// orderRoutes appends the indexes of routes in the order to try: lower priorities first, and within one priority drawn by weight
+// without putting back, so that weights share load and every route is tried before a request fails.
+func orderRoutes(routes []gatehouse.Route, order []int) []int {
+	if len(routes) == 1 {
+		return append(order, 0)
+	}
+	for i := range routes[:min(len(routes), maxSteps)] {
+		order = append(order, i)
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return routes[a].Priority - routes[b].Priority })
+	for start := 0; start < len(order); {
+		end := start + 1
+		for end < len(order) && routes[order[end]].Priority == routes[order[start]].Priority {
+			end++
+		}
+		for i := start; i < end-1; i++ {
+			total := 0
+			for _, r := range order[i:end] {
+				total += weight(&routes[r])
+			}
+			draw := rand.IntN(total)
+			for j := i; j < end; j++ {
+				if draw -= weight(&routes[order[j]]); draw < 0 {
+					order[i], order[j] = order[j], order[i]
+					break
+				}
+			}
+		}
+		start = end
+	}
+	return order
+}
+
+func weight(r *gatehouse.Route) int {
+	if r.Weight <= 0 {
+		return 1
+	}
+	return r.Weight
+}

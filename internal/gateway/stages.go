@@ -1,0 +1,304 @@
+package gateway
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gatehouse"
+	"gatehouse/internal/authn"
+	"gatehouse/internal/dialect"
+	"gatehouse/internal/dialect/usage"
+	"gatehouse/internal/ledger"
+)
+
+// parse reads the request line and what the header says about the caller.
+func (x *exchange) parse() (err error) {
+	x.call, err = dialect.Parse(x.r.Method, x.r.URL.EscapedPath(), x.r.URL.RawQuery)
+	x.caller = dialect.CallerOf(x.r.Header)
+	x.record.Dialect = x.call.Face.String()
+	x.record.ClientRequestID = x.caller.RequestID
+	x.record.UserAgent = clip(x.r.UserAgent())
+	if x.in.Addr.IsValid() {
+		x.record.IP = x.in.Addr.String()
+	}
+	if err != nil {
+		return err
+	}
+	x.record.Route = x.call.Op.Name
+	if err := dialect.RefuseUpgrade(x.r.Header); err != nil {
+		return err
+	}
+	return nil
+}
+
+// authenticate finds out who is calling.
+func (x *exchange) authenticate() error {
+	key, _, err := dialect.Presented(x.r.Header)
+	if err != nil {
+		return err
+	}
+	if key == "" {
+		x.record.Rule = "credential_missing"
+		return dialect.MissingCredential(x.call.Face)
+	}
+	x.in.Key, x.in.Organization, x.in.Project = key, x.caller.Organization, x.caller.Project
+	err = x.g.cfg.Auth.Authenticate(&x.in, &x.id)
+	x.in.Key = ""
+	p := &x.id.Principal
+	x.record.Organization, x.record.Project, x.record.Key = p.Organization, p.Project, p.Actor.Key
+	if err != nil {
+		return err
+	}
+	p.RequestID, p.Actor.IP, p.Actor.UserAgent = x.record.ID, x.record.IP, x.record.UserAgent
+	x.record.Owner = firstOf(p.Actor.User, p.Actor.ServiceAccount)
+	if refusal := x.call.Op.Refusal(); refusal != nil {
+		x.record.Rule = "endpoint_refused"
+		return refusal
+	}
+	return nil
+}
+
+// readFields takes from a scanned body what the later stages need.
+func (x *exchange) readFields() error {
+	at, f := &x.call.Op.At, &x.fields
+	if name, ok := f.Text(f.Span(at.Model)); ok {
+		x.bodyModel, x.hasModel = name, true
+		// Azure's path names the deployment; what the body says beside it is not what is called.
+		if x.model == "" {
+			x.model = name
+		}
+	}
+	x.stream = f.True(f.Span(at.Stream))
+	x.asked = f.True(f.Span(at.IncludeUsage))
+	x.record.Stream = x.stream
+	if f.Span(at.Model).Kind != 0 && x.hasModel && x.bodyModel == "" {
+		return gatehouse.InvalidParam("model", "Invalid 'model': it must not be empty.")
+	}
+	if tier, ok := f.Text(f.Span(at.ServiceTier)); ok {
+		x.tier = clip(tier)
+	}
+	return nil
+}
+
+// authorize checks that the caller may use the operation and the models it names, and makes the exchange known, so that it is cut
+// when that changes.
+func (x *exchange) authorize() error {
+	if err := x.g.cfg.Auth.Authorize(&x.id, x.call.Op.Scope, x.model); err != nil {
+		return err
+	}
+	x.references = x.call.Op.References(&x.fields, x.references[:0])
+	for i := range x.references {
+		ref := &x.references[i]
+		if !ref.Model {
+			continue
+		}
+		// A model inside the request is not renamed, so it must be one that the project has under that very name.
+		if policy := x.id.Key.Policy; policy != nil && len(policy.Models) > 0 && !slices.Contains(policy.Models, ref.ID) ||
+			x.g.cfg.Catalog.Deployment(x.id.Principal.Organization, x.id.Principal.Project, ref.ID) == nil {
+			return &gatehouse.Error{Kind: gatehouse.Forbidden, Code: "model_not_found", Param: ref.Param,
+				Message: "Project `" + x.id.Principal.Project + "` does not have access to model `" + clip(ref.ID) + "`. GET /v1/models lists the models this key may use."}
+		}
+	}
+	x.g.live.add(x)
+	x.listed = true
+	return nil
+}
+
+// reserve holds what the request may cost at most. Operations that cost nothing are not held.
+func (x *exchange) reserve() error {
+	if x.call.Op.Meter == "" {
+		return nil
+	}
+	first := &x.plan.steps[0]
+	p := &x.id.Principal
+	x.charge = ledger.Charge{
+		RequestID: x.record.ID, Organization: p.Organization, Project: p.Project, Key: p.Actor.Key, User: p.Actor.User, ServiceAccount: p.Actor.ServiceAccount,
+		Product: x.call.Op.Meter, Model: x.model, Dialect: first.upstream.Dialect, Upstream: first.upstream.Name, UpstreamModel: first.model, ServiceTier: x.tier,
+		At: x.record.At, Input: max(x.body.size, 1), Output: x.outputBound(first),
+	}
+	if err := x.g.cfg.Ledger.Reserve(&x.charge, &x.hold); err != nil {
+		return err
+	}
+	x.held = true
+	return nil
+}
+
+// outputBound is the most tokens the answer may have: what the request caps it to, else what the model can do at most.
+func (x *exchange) outputBound(s *step) int64 {
+	at, f := &x.call.Op.At, &x.fields
+	var limit int64
+	for _, i := range [...]int{at.MaxCompletionTokens, at.MaxTokens, at.MaxOutputTokens} {
+		if n, ok := f.Int(f.Span(i)); ok && n >= 0 {
+			limit = max(limit, n)
+		}
+	}
+	if limit == 0 {
+		switch x.call.Op.Usage {
+		case usage.Chat, usage.Completions, usage.Responses, usage.Run:
+			if l, ok := x.g.cfg.Ledger.Prices().Limits(s.upstream.Dialect, s.model); ok {
+				limit = l.Output
+			}
+		}
+	}
+	times := int64(1)
+	for _, i := range [...]int{at.N, at.BestOf} {
+		if n, ok := f.Int(f.Span(i)); ok && n > times && n < 1<<20 {
+			times = n
+		}
+	}
+	return min(limit, 1<<40) * times
+}
+
+// settle records what the exchange cost. It runs once, before the caller can know that the answer is complete; every later call
+// does nothing. Its error means that the settlement is not on disk yet: the answer must not be completed.
+func (x *exchange) settle() error {
+	if !x.held || x.settled {
+		return nil
+	}
+	x.settled = true
+	units, confidence, model, tier := x.count()
+	x.finishRecord()
+	x.settlement = ledger.Settlement{Request: &x.record, Released: x.released, Units: units, Confidence: confidence, UpstreamModel: model, ServiceTier: tier}
+	if up := x.answer.upstream; up != nil {
+		x.settlement.Dialect, x.settlement.Upstream = up.Dialect, up.Name
+	} else {
+		// Nothing went upstream.
+		x.settlement.Released = true
+	}
+	if model == "" {
+		x.settlement.UpstreamModel = x.answer.model
+	}
+	return x.hold.Settle(&x.settlement)
+}
+
+// count returns what the answer used: what the upstream reported, else an estimate from the bytes that passed.
+func (x *exchange) count() (u gatehouse.Units, c gatehouse.Confidence, model, tier string) {
+	var text int64
+	reported := false
+	if x.tapped {
+		sum := x.tap.Summary()
+		u, reported, model, tier, text = sum.Units, sum.Reported, clip(sum.Model), clip(sum.ServiceTier), sum.TextBytes
+	} else {
+		u, reported = usage.Of(x.call.Op.Usage, &x.capture)
+		model, tier, text = jsonText(x.capture.Get(usage.Model)), jsonText(x.capture.Get(usage.ServiceTier)), x.capture.TextBytes
+	}
+	if tier == "auto" {
+		tier = ""
+	}
+	x.addRequestUnits(&u)
+	if reported {
+		return u, gatehouse.Reported, model, tier
+	}
+	u.Input = usage.Estimate(int64(len(x.body.data))) // of a form nothing is known: its bytes are files
+	u.Output = usage.Estimate(text)
+	return u, gatehouse.Estimated, model, tier
+}
+
+// addRequestUnits counts what is known from the request alone: the characters that are spoken.
+func (x *exchange) addRequestUnits(u *gatehouse.Units) {
+	if x.call.Op.Usage != usage.Speech {
+		return
+	}
+	if text, ok := x.fields.Text(x.fields.Span(x.call.Op.At.Input)); ok {
+		u.Characters = int64(strings.Count(text, "") - 1)
+	}
+}
+
+// jsonText returns the text of a captured JSON string without escapes, "" for everything else.
+func jsonText(raw []byte) string {
+	if len(raw) < 2 || raw[0] != '"' {
+		return ""
+	}
+	if s, err := strconv.Unquote(string(raw)); err == nil {
+		return clip(s)
+	}
+	return ""
+}
+
+// finishRecord completes the explain record as far as it is known now.
+func (x *exchange) finishRecord() {
+	x.record.Millis = x.elapsed()
+	if x.record.Rule == "" {
+		x.record.Rule = "served"
+	}
+	x.record.UpstreamModel = x.answer.model
+}
+
+func (x *exchange) elapsed() int64 { return x.g.cfg.Now().Sub(x.started).Milliseconds() }
+
+// finish writes the explain record of an exchange that was never held, and the access log's line.
+func (g *Gateway) finish(x *exchange) {
+	if x.record.Status == 0 {
+		x.record.Status = StatusClientClosed
+	}
+	if !x.settled {
+		x.finishRecord()
+		g.cfg.Ledger.Decide(&x.record)
+	}
+	g.metrics.observe(x)
+	if g.cfg.AccessLog != nil {
+		g.logAccess(x)
+	}
+}
+
+// StatusClientClosed is what the records show for an exchange whose caller left before there was an answer. It is never sent.
+const StatusClientClosed = 499
+
+// refuse answers with an error in the caller's dialect. Once the head of an answer is out it can only end the connection.
+func (x *exchange) refuse(err error) {
+	if err == errClientGone || x.wrote {
+		x.aborted = x.aborted || x.wrote
+		return
+	}
+	e := gatehouse.Error{Kind: gatehouse.Internal, Err: err}
+	if known := asError(err); known != nil {
+		e = *known
+	}
+	if x.clientLeft() {
+		x.record.ClientLeft = true
+	}
+	if e.Kind == gatehouse.Internal {
+		x.g.cfg.Logger.Error("request failed", "request_id", x.record.ID, "error", err)
+	}
+	if x.record.Rule == "" {
+		x.record.Rule = string(authn.RuleOf(err))
+		if x.record.Rule == "" {
+			x.record.Rule = firstOf(e.Code, e.Kind.String())
+		}
+	}
+	if x.record.Detail == "" && e.Err != nil && authn.RuleOf(err) == "" {
+		x.record.Detail = redactError(e.Err)
+	}
+	x.record.Status = dialect.Status(e.Kind)
+	if err := x.settle(); err != nil {
+		x.g.cfg.Logger.Error("settlement waits for the journal", "request_id", x.record.ID, "error", err)
+	}
+	h := x.w.Header()
+	h["Content-Type"] = jsonType
+	x.identify(h)
+	set := func(name, value string) { h[http.CanonicalHeaderKey(name)] = []string{value} }
+	dialect.RetryHeaders(&e, set)
+	if e.Kind == gatehouse.Unauthenticated && !x.call.Face.IsAzure() {
+		set("Www-Authenticate", `Bearer realm="gatehouse"`)
+	}
+	text := dialect.AppendError(nil, x.call.Face, &e)
+	h["Content-Length"] = []string{strconv.Itoa(len(text))}
+	x.wrote = true
+	x.w.WriteHeader(x.record.Status)
+	if err := x.write(text); err != nil {
+		return // the caller left; the record says so
+	}
+}
+
+var jsonType = []string{"application/json"}
+
+// identify sets the headers by which an answer can be found again.
+func (x *exchange) identify(h http.Header) {
+	region := ""
+	if x.answer.upstream != nil {
+		region = x.answer.upstream.Region
+	}
+	dialect.FaceHeaders(x.call.Face, x.record.ID, x.caller.EchoID, region, func(name, value string) { h[name] = []string{value} })
+}

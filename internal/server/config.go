@@ -1,0 +1,242 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Config is gatehouse.yaml: the infrastructure of one node. Everything else lives in the database. Every key is documented here;
+// an unknown key, a contradiction and a secret written in place of a reference are fatal at start.
+type Config struct {
+	// Listen is the address of the data plane and the Admin API, e.g. 0.0.0.0:4180.
+	Listen string `yaml:"listen"`
+	// AdminListen moves the Admin API to a listener of its own; absent: it is served on Listen.
+	AdminListen string `yaml:"admin_listen"`
+	// OpsListen is where /healthz, /readyz, /metrics and pprof are. It has no authentication: keep it on a private address.
+	OpsListen string `yaml:"ops_listen"`
+	// TLS makes Listen and AdminListen speak HTTPS, HTTP/2 included. Absent: plain HTTP, for a proxy or a private network in front.
+	TLS *TLS `yaml:"tls"`
+	// PublicURL is how callers reach this node, without a trailing slash; it appears in what Gatehouse tells people.
+	PublicURL string `yaml:"public_url"`
+	// Node is this node's name, unique among those on one database. Absent: the host name.
+	Node string `yaml:"node"`
+	// Data is the folder of the journal, the spool and the lock. It must survive a restart and belongs to one node.
+	Data string `yaml:"data"`
+	// JournalSync is how long a journal record may wait for its fsync: what a power failure may lose. "0s" waits for the disk each
+	// time. A killed process loses nothing either way. Default 100ms.
+	JournalSync *Duration `yaml:"journal_sync"`
+	// Database is sqlite:PATH (one node) or postgres://... (several nodes may share it); it may be a secret reference, because a
+	// PostgreSQL URL holds a password.
+	Database string `yaml:"database"`
+	// Valkey is redis://HOST:PORT/DB or rediss://, or a secret reference to one: nodes wake each other through it, so that changes
+	// arrive sooner. Nothing depends on it being there.
+	Valkey string `yaml:"valkey"`
+	// KEK is the reference of the keys that encrypt what Gatehouse stores sealed. gatehouse init creates the file it names.
+	KEK string `yaml:"kek"`
+	// Pepper is the reference of the peppers under which keys are digested. gatehouse init creates the file it names.
+	Pepper string `yaml:"pepper"`
+	// MaxStaleness is how long a node that cannot reach the database goes on accepting what it knows, and so how long a revocation
+	// may have to wait for a node that is silent. Between 2s and 1h; default 2m.
+	MaxStaleness Duration `yaml:"max_staleness"`
+	// Limits bound what one node holds.
+	Limits Limits `yaml:"limits"`
+	// Drain is how long open requests may go on after SIGTERM. Default 30s.
+	Drain Duration `yaml:"drain"`
+	// TrustedProxies are the addresses (CIDR) whose X-Forwarded-For is believed.
+	TrustedProxies []string `yaml:"trusted_proxies"`
+	// Log is where and how much is logged.
+	Log Log `yaml:"log"`
+	// SecretRefs lists which secret references administrators may use. Absent: env:// names that end in _API_KEY, and sealed://.
+	SecretRefs []string `yaml:"secret_refs"`
+	// PrivateUpstreams lists the hosts for which an upstream may set allow_private.
+	PrivateUpstreams []string `yaml:"private_upstreams"`
+
+	path string // where the file was read from, for messages and so that no reference may read it
+}
+
+// TLS is a certificate chain and its key, both files in PEM. They are read again when they change.
+type TLS struct {
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// Limits bound what one node holds. A value of 0 means the default.
+type Limits struct {
+	Body    Size `yaml:"body"`    // of one request body; default 512MiB
+	Memory  Size `yaml:"memory"`  // of all request bodies in memory; default 1GiB
+	Streams int  `yaml:"streams"` // open requests; default 20000
+}
+
+// Log is where and how much is logged: always JSON lines on stderr.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info (default), warn or error
+	Access *bool  `yaml:"access"` // one line a request; default true
+}
+
+// Duration reads what time.ParseDuration reads.
+type Duration time.Duration
+
+// UnmarshalYAML reads a duration such as 30s or 2m.
+func (d *Duration) UnmarshalYAML(text []byte) error {
+	v, err := time.ParseDuration(strings.Trim(string(text), `"' `))
+	if err != nil {
+		return fmt.Errorf("%s is not a duration such as 30s or 2m", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Size is a number of bytes; it reads 65536, 64KiB, 10MiB or 1GiB.
+type Size int64
+
+// UnmarshalYAML reads a size.
+func (s *Size) UnmarshalYAML(text []byte) error {
+	number := strings.Trim(string(text), `"' `)
+	unit := int64(1)
+	for suffix, n := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
+		if rest, ok := strings.CutSuffix(number, suffix); ok {
+			number, unit = rest, n
+			break
+		}
+	}
+	var n int64
+	if _, err := fmt.Sscanf(number+"\n", "%d\n", &n); err != nil || n < 0 || n > 1<<50/unit {
+		return fmt.Errorf("%s is not a size such as 65536, 64KiB, 10MiB or 1GiB", text)
+	}
+	*s = Size(n * unit)
+	return nil
+}
+
+// ReadConfig reads and checks a configuration file. Its errors name the file and, for what YAML knows, line and column.
+func ReadConfig(path string) (*Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	cfg, err := parseConfig(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if cfg.path, err = filepath.Abs(path); err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+func parseConfig(text []byte) (*Config, error) {
+	cfg := &Config{}
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil, errors.New("the file is empty; docs/operations.md has an example to begin with")
+	}
+	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(cfg); err != nil {
+		return nil, errors.New(yaml.FormatError(err, false, true))
+	}
+	return cfg, cfg.complete()
+}
+
+// complete checks a configuration and fills in defaults.
+func (c *Config) complete() error {
+	var problems []error
+	fail := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	for _, a := range []struct{ key, value, fallback string }{{"listen", c.Listen, "127.0.0.1:4180"}, {"ops_listen", c.OpsListen, "127.0.0.1:4181"}, {"admin_listen", c.AdminListen, ""}} {
+		if a.value == "" {
+			a.value = a.fallback
+		}
+		if _, _, err := net.SplitHostPort(a.value); a.value != "" && err != nil {
+			fail("%s: %q is not HOST:PORT", a.key, a.value)
+		}
+	}
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:4180"
+	}
+	if c.OpsListen == "" {
+		c.OpsListen = "127.0.0.1:4181"
+	}
+	for _, required := range []struct{ key, value string }{{"data", c.Data}, {"database", c.Database}, {"kek", c.KEK}, {"pepper", c.Pepper}} {
+		if required.value == "" {
+			fail("%s is required", required.key)
+		}
+	}
+	for _, ref := range []struct{ key, value string }{{"kek", c.KEK}, {"pepper", c.Pepper}} {
+		if ref.value != "" && !strings.Contains(ref.value, "://") {
+			fail("%s must be a secret reference such as file:///etc/gatehouse/%s, not the secret itself", ref.key, ref.key)
+		}
+	}
+	if c.TLS != nil && (c.TLS.Cert == "" || c.TLS.Key == "") {
+		fail("tls needs both cert and key")
+	}
+	if c.PublicURL != "" {
+		if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || strings.HasSuffix(c.PublicURL, "/") {
+			fail("public_url must be a URL without a trailing slash")
+		}
+	}
+	if c.MaxStaleness == 0 {
+		c.MaxStaleness = Duration(2 * time.Minute)
+	}
+	if d := time.Duration(c.MaxStaleness); d < 2*time.Second || d > time.Hour {
+		fail("max_staleness must be between 2s and 1h")
+	}
+	if c.JournalSync == nil {
+		d := Duration(100 * time.Millisecond)
+		c.JournalSync = &d
+	}
+	if *c.JournalSync < 0 || time.Duration(*c.JournalSync) > 10*time.Second {
+		fail("journal_sync must be between 0s and 10s")
+	}
+	if c.Drain == 0 {
+		c.Drain = Duration(30 * time.Second)
+	}
+	if c.Drain < 0 {
+		fail("drain must not be negative")
+	}
+	if c.Limits.Streams < 0 {
+		fail("limits.streams must not be negative")
+	}
+	if c.Limits.Memory != 0 && c.Limits.Body > 0 && c.Limits.Memory < 1<<20 {
+		fail("limits.memory must be at least 1MiB")
+	}
+	if _, err := c.trusted(); err != nil {
+		problems = append(problems, err)
+	}
+	if _, err := c.level(); err != nil {
+		problems = append(problems, err)
+	}
+	if c.Node == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			fail("node: the host has no name; set one")
+		}
+		c.Node = name
+	}
+	return errors.Join(problems...)
+}
+
+// trusted returns TrustedProxies as prefixes.
+func (c *Config) trusted() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, text := range c.TrustedProxies {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			addr, addrErr := netip.ParseAddr(text)
+			if addrErr != nil {
+				return nil, fmt.Errorf("trusted_proxies: %q is neither an address nor a CIDR range", text)
+			}
+			p = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
+
+// single reports whether the database can have one node only.
+func single(database string) bool { return strings.HasPrefix(database, "sqlite:") }

@@ -1,0 +1,468 @@
+// Package server builds a node from its configuration and runs it: it opens the database, the journal and the catalog, wires the
+// rooms together, listens, and takes everything down in the order in which nothing is lost. What is served where is the list in
+// mount.
+//
+// It owns configuration, listeners, TLS and the life of a node. It decides nothing about requests or changes.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gatehouse"
+	"gatehouse/internal/admin"
+	"gatehouse/internal/authn"
+	"gatehouse/internal/catalog"
+	"gatehouse/internal/custody"
+	"gatehouse/internal/gateway"
+	"gatehouse/internal/ledger"
+	"gatehouse/internal/secret"
+	"gatehouse/internal/store"
+	"gatehouse/internal/valkey"
+)
+
+// Options are what a caller of Open may set beside the configuration.
+type Options struct {
+	Log     io.Writer // where the log goes; nil: stderr
+	Version string    // shown in metrics
+	// dev allows an empty database, every environment variable but Gatehouse's own as a secret reference, and private upstreams.
+	dev bool
+}
+
+// Server is one node. Open returns one that listens; Run serves.
+type Server struct {
+	cfg       *Config
+	opts      Options
+	log       *slog.Logger
+	access    *lineBuffer
+	db        *store.DB
+	waker     *valkey.Waker // nil without Valkey
+	catalog   *catalog.Catalog
+	ledger    *ledger.Ledger
+	gateway   *gateway.Gateway
+	admin     *admin.Service
+	auth      *authn.Authenticator
+	policy    custody.Policy
+	install   string
+	trusted   []netip.Prefix
+	mock      mockUpstream
+	incidents chan authn.Incident
+	refused   refusals
+	draining  atomic.Bool
+	listeners []listener
+	duties    sync.WaitGroup
+}
+
+// listener is one address and what is served there.
+type listener struct {
+	name string
+	net.Listener
+	server *http.Server
+}
+
+// errEmpty is returned for a database without an organization.
+var errEmpty = errors.New("the database is empty: run `gatehouse init --config FILE` first")
+
+// Open builds a node and binds its listeners. On failure everything it opened is closed again.
+func Open(ctx context.Context, cfg *Config, opts Options) (_ *Server, err error) {
+	if opts.Log == nil {
+		opts.Log = os.Stderr
+	}
+	level, err := cfg.level()
+	if err != nil {
+		return nil, err
+	}
+	trusted, err := cfg.trusted()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, opts: opts, trusted: trusted, incidents: make(chan authn.Incident, 64)}
+	s.log = slog.New(slog.NewJSONHandler(opts.Log, &slog.HandlerOptions{Level: level}))
+	var undo []func()
+	defer func() {
+		if err != nil {
+			for _, f := range slices.Backward(undo) {
+				f()
+			}
+		}
+	}()
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	peppers, keyring, err := cfg.secrets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s.db, err = cfg.openStore(ctx, s.log); err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { _ = s.db.Close() }) // the first error is the one to show
+	if s.install, err = installTag(ctx, s.db); err != nil {
+		return nil, err
+	}
+	if s.install == "" {
+		if !opts.dev {
+			return nil, errEmpty
+		}
+		if s.install, err = newInstallation(ctx, s.db); err != nil {
+			return nil, err
+		}
+	}
+	if s.policy, err = s.references(); err != nil {
+		return nil, err
+	}
+	s.ledger, err = ledger.Open(ctx, ledger.Config{Dir: cfg.Data, DB: s.db, Sync: time.Duration(*cfg.JournalSync), Now: time.Now, Logger: s.log})
+	if err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { _ = s.ledger.Close(ctx) })
+	// After the ledger, whose lock makes this process the only holder of the data folder and of the node id in it.
+	if err := s.openCatalog(ctx); err != nil {
+		return nil, err
+	}
+	if s.waker != nil {
+		undo = append(undo, func() { _ = s.waker.Close() })
+	}
+	s.admin = admin.New(admin.Config{DB: s.db, Catalog: s.catalog, Peppers: peppers, Keyring: keyring, Install: s.install, Now: time.Now,
+		CheckReference: s.resolver("").Check, AllowPrivate: s.allowPrivate(), Logger: s.log})
+	s.auth = authn.New(authn.Config{Catalog: s.catalog, Peppers: peppers, Install: s.install, Now: time.Now, OnFailure: s.refused.count, OnIncident: s.incident})
+	if err := s.openGateway(); err != nil {
+		return nil, err
+	}
+	if err := s.listen(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// secrets reads the peppers and the keys that encrypt what is stored sealed.
+func (c *Config) secrets(ctx context.Context) (*secret.Peppers, *secret.Keyring, error) {
+	operator := custody.New(custody.Config{Allow: custody.Unrestricted()})
+	text, err := operator.Resolve(ctx, c.Pepper)
+	if err != nil {
+		return nil, nil, fmt.Errorf("pepper: %w", err)
+	}
+	peppers, err := secret.ParsePeppers(text)
+	if err != nil {
+		return nil, nil, fmt.Errorf("pepper %s: %w", c.Pepper, err)
+	}
+	if text, err = operator.Resolve(ctx, c.KEK); err != nil {
+		return nil, nil, fmt.Errorf("kek: %w", err)
+	}
+	keyring, err := secret.ParseKeyring(text)
+	if err != nil {
+		return nil, nil, fmt.Errorf("kek %s: %w", c.KEK, err)
+	}
+	return peppers, keyring, nil
+}
+
+// openStore opens the database and brings its schema up to date.
+func (c *Config) openStore(ctx context.Context, log *slog.Logger) (*store.DB, error) {
+	location, err := c.database(ctx)
+	if err != nil {
+		return nil, err
+	}
+	db, err := store.Open(ctx, location, store.Config{Now: time.Now, Logger: log, Exclusive: true})
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Migrate(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// database returns the database's URL, read through its reference where it is one.
+func (c *Config) database(ctx context.Context) (string, error) {
+	return c.reference(ctx, "database", c.Database, "sqlite:", "postgres://", "postgresql://")
+}
+
+// reference returns a value of the configuration that may be written out, when it begins with one of plain, or be a secret
+// reference.
+func (c *Config) reference(ctx context.Context, key, value string, plain ...string) (string, error) {
+	if slices.ContainsFunc(plain, func(prefix string) bool { return strings.HasPrefix(value, prefix) }) {
+		return value, nil
+	}
+	text, err := custody.New(custody.Config{Allow: custody.Unrestricted()}).Resolve(ctx, value)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", key, err)
+	}
+	return text.Reveal(), nil
+}
+
+const metaInstall = "install"
+
+// installTag returns the tag in the text of every key this installation issues, "" while there is no installation.
+func installTag(ctx context.Context, db *store.DB) (tag string, err error) {
+	err = db.View(ctx, func(tx *store.Tx) (err error) {
+		tag, err = tx.Meta(metaInstall)
+		return err
+	})
+	if gatehouse.KindOf(err) == gatehouse.NotFound {
+		return "", nil
+	}
+	return tag, err
+}
+
+// references returns which secret references administrators may use, never one of Gatehouse's own secrets.
+func (s *Server) references() (policy custody.Policy, err error) {
+	switch {
+	case len(s.cfg.SecretRefs) > 0:
+		policy, err = custody.ParsePolicy(s.cfg.SecretRefs)
+	case s.opts.dev:
+		policy, err = custody.DevPolicy(filepath.Join(s.cfg.Data, "credentials"))
+	default:
+		policy, err = custody.DefaultPolicy(filepath.Join(s.cfg.Data, "credentials"))
+	}
+	if err != nil {
+		return policy, fmt.Errorf("secret_refs: %w", err)
+	}
+	own := []string{s.cfg.Pepper, s.cfg.KEK, s.cfg.Database, s.cfg.Valkey}
+	if path, ok := strings.CutPrefix(s.cfg.Database, "sqlite:"); ok {
+		own = append(own, path, path+"-wal")
+	}
+	if s.cfg.path != "" {
+		own = append(own, s.cfg.path)
+	}
+	if s.cfg.TLS != nil {
+		own = append(own, s.cfg.TLS.Key)
+	}
+	return policy.Forbid(own...), nil
+}
+
+// resolver returns the resolver of one organization's secret references: what it keeps sealed is its own.
+func (s *Server) resolver(organization string) *custody.Resolver {
+	return custody.New(custody.Config{Allow: s.policy, Sealed: func(ctx context.Context, id string) (secret.Text, error) {
+		return s.admin.OpenSealed(ctx, organization, id)
+	}})
+}
+
+// allowPrivate returns the rule for upstreams on private addresses: under dev every host, else those the configuration lists.
+func (s *Server) allowPrivate() func(host string) bool {
+	if s.opts.dev {
+		return nil
+	}
+	return func(host string) bool { return slices.Contains(s.cfg.PrivateUpstreams, host) }
+}
+
+func (s *Server) openCatalog(ctx context.Context) error {
+	cfg := catalog.Config{DB: s.db, Node: s.cfg.Node, MaxStaleness: time.Duration(s.cfg.MaxStaleness), SingleNode: single(s.cfg.Database), Now: time.Now, Logger: s.log}
+	if !cfg.SingleNode {
+		lock, err := nodeIdentity(s.cfg.Data)
+		if err != nil {
+			return err
+		}
+		cfg.Lock = lock
+	}
+	if s.cfg.Valkey != "" {
+		address, err := s.cfg.reference(ctx, "valkey", s.cfg.Valkey, "redis://", "rediss://", "valkey://", "valkeys://")
+		if err != nil {
+			return err
+		}
+		if s.waker, err = valkey.Open(ctx, address, s.log); err != nil {
+			return fmt.Errorf("valkey: %w", err)
+		}
+		cfg.Waker = s.waker
+	}
+	var err error
+	s.catalog, err = catalog.Open(ctx, cfg)
+	return err
+}
+
+func (s *Server) openGateway() error {
+	spool := filepath.Join(s.cfg.Data, "spool")
+	if err := os.MkdirAll(spool, 0o700); err != nil {
+		return fmt.Errorf("spool folder: %w", err)
+	}
+	var access *slog.Logger
+	if s.cfg.Log.Access == nil || *s.cfg.Log.Access {
+		s.access = newLineBuffer(s.opts.Log)
+		access = slog.New(slog.NewJSONHandler(s.access, nil))
+	}
+	s.gateway = gateway.New(gateway.Config{
+		Catalog: s.catalog, Auth: s.auth, Ledger: s.ledger,
+		Resolve: func(ctx context.Context, organization, reference string) (secret.Text, error) {
+			return s.resolver(organization).Resolve(ctx, reference)
+		},
+		FindObject: func(ctx context.Context, id string) (o *gatehouse.Object, err error) {
+			err = s.db.View(ctx, func(tx *store.Tx) (err error) {
+				o, err = tx.Object(id)
+				return err
+			})
+			return o, err
+		},
+		Mock:  s.startMock,
+		Spool: spool, BodyLimit: int64(s.cfg.Limits.Body), MemoryLimit: int64(s.cfg.Limits.Memory), StreamLimit: s.cfg.Limits.Streams,
+		TrustedProxies: s.trusted, AccessLog: access, Logger: s.log, Now: time.Now,
+	})
+	return nil
+}
+
+// Run serves until ctx ends, then drains: no new connections, open requests may finish within the configured time, what is left
+// is cut, everything counted is recorded, and the node takes itself off the list.
+func (s *Server) Run(ctx context.Context) error {
+	// The node's own work outlives the signal: it ends in the order below, not all at once.
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	failed := make(chan error, len(s.listeners)+2)
+	catalogDone, ledgerDone := make(chan struct{}), make(chan struct{})
+	catalogCtx, stopCatalog := context.WithCancel(work)
+	ledgerCtx, stopLedger := context.WithCancel(work)
+	defer stopCatalog()
+	defer stopLedger()
+	go func() { // the follower: ends when stopCatalog is called
+		defer close(catalogDone)
+		if err := s.catalog.Run(catalogCtx); err != nil {
+			failed <- fmt.Errorf("catalog: %w", err)
+		}
+	}()
+	go func() { // the drainer: ends when stopLedger is called
+		defer close(ledgerDone)
+		if err := s.ledger.Run(ledgerCtx); err != nil && !errors.Is(err, context.Canceled) {
+			failed <- fmt.Errorf("ledger: %w", err)
+		}
+	}()
+	s.duties.Add(2)
+	go s.recordIncidents(work)
+	go s.prune(work)
+	for _, l := range s.listeners {
+		go func() { // one per listener: ends when its server is shut down
+			if err := l.server.Serve(l.Listener); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("%s: %w", l.name, err)
+			}
+		}()
+	}
+	s.log.Info("serving", "node", s.cfg.Node, "url", s.URL(), "ops", s.OpsURL(), "engine", s.db.Engine())
+	var failure error
+	select {
+	case <-ctx.Done():
+	case failure = <-failed:
+		s.log.Error("stopping", "error", failure)
+	}
+	s.drain()
+	stopLedger()
+	<-ledgerDone
+	closing, stop := context.WithTimeout(work, 10*time.Second)
+	defer stop()
+	errs := []error{failure, s.ledger.Close(closing)}
+	stopWork()
+	<-catalogDone
+	s.duties.Wait()
+	s.mock.close()
+	if s.waker != nil {
+		errs = append(errs, s.waker.Close())
+	}
+	errs = append(errs, s.db.Close())
+	if s.access != nil {
+		s.access.close()
+	}
+	s.log.Info("stopped", "node", s.cfg.Node)
+	return errors.Join(errs...)
+}
+
+// drain stops accepting, waits for open requests and cuts what is left.
+func (s *Server) drain() {
+	s.draining.Store(true)
+	s.log.Info("draining", "for", time.Duration(s.cfg.Drain).String())
+	soft, stop := context.WithTimeout(context.Background(), time.Duration(s.cfg.Drain))
+	defer stop()
+	var wait sync.WaitGroup
+	for _, l := range s.listeners {
+		wait.Go(func() {
+			if err := l.server.Shutdown(soft); err == nil {
+				return
+			}
+			s.gateway.Close()
+			hard, stop := context.WithTimeout(context.Background(), 2*time.Second)
+			defer stop()
+			if err := l.server.Shutdown(hard); err != nil {
+				_ = l.server.Close() // the connections that are left do not react to anything else
+			}
+		})
+	}
+	wait.Wait()
+	s.gateway.Close()
+}
+
+// URL returns where the data plane is reached, without a trailing slash.
+func (s *Server) URL() string {
+	scheme := "http"
+	if s.cfg.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + reachable(s.listeners[0].Addr())
+}
+
+// OpsURL returns where health and metrics are, without a trailing slash.
+func (s *Server) OpsURL() string { return "http://" + reachable(s.listeners[1].Addr()) }
+
+// reachable writes a listener's address as one that can be called: 127.0.0.1 where it listens on every interface.
+func reachable(a net.Addr) string {
+	host, port, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// listen binds the addresses: the data plane first, then ops, then the Admin API if it has one of its own.
+func (s *Server) listen(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range s.listeners {
+				_ = l.Close() // the first error is the one to show
+			}
+		}
+	}()
+	data, administration, ops := s.mount()
+	add := func(name, address string, h http.Handler, secure bool) error {
+		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		server := &http.Server{
+			Handler:           h,
+			ReadHeaderTimeout: 10 * time.Second,
+			IdleTimeout:       2 * time.Minute,
+			MaxHeaderBytes:    64 << 10,
+			ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		}
+		if secure {
+			certificates, err := newCertificates(s.cfg.TLS)
+			if err != nil {
+				return errors.Join(err, ln.Close())
+			}
+			server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificates.get, NextProtos: []string{"h2", "http/1.1"}}
+			ln = tls.NewListener(ln, server.TLSConfig)
+		}
+		s.listeners = append(s.listeners, listener{name, ln, server})
+		return nil
+	}
+	if err := add("listen", s.cfg.Listen, data, s.cfg.TLS != nil); err != nil {
+		return err
+	}
+	if err := add("ops_listen", s.cfg.OpsListen, ops, false); err != nil {
+		return err
+	}
+	if s.cfg.AdminListen != "" {
+		return add("admin_listen", s.cfg.AdminListen, administration, s.cfg.TLS != nil)
+	}
+	return nil
+}
