@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"gatehouse/internal/catalog"
 	"gatehouse/internal/store"
 	"gatehouse/internal/store/storetest"
+	"gatehouse/internal/valkey"
 )
 
 const millionKeys = 1_000_000
@@ -112,6 +114,19 @@ func resident(b testing.TB, line string) float64 {
 // BenchmarkRevoke revokes keys, one after another, until both of two idle nodes have applied it. The nodes poll: no news travels
 // between them.
 func BenchmarkRevoke(b *testing.B) { benchmarkRevoke(b, func() catalog.Waker { return nil }) }
+
+// BenchmarkRevokeWithNews is the same with nodes that tell each other through Valkey.
+func BenchmarkRevokeWithNews(b *testing.B) {
+	address := "redis://" + storetest.Redis(b)
+	benchmarkRevoke(b, func() catalog.Waker {
+		w, err := valkey.Open(b.Context(), address, slog.New(slog.DiscardHandler))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = w.Close() })
+		return w
+	})
+}
 
 func benchmarkRevoke(b *testing.B, waker func() catalog.Waker) {
 	url := database(b, storetest.Postgres(b), 0)

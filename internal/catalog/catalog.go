@@ -36,6 +36,7 @@ type Catalog struct {
 	// The rest is the follower's own.
 	lastID  string // id of the last event applied
 	failing bool   // the database did not answer the last time
+	batch   int    // how many events to read at once
 }
 
 // Applied returns the sequence number up to which every change is in memory.

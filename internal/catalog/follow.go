@@ -14,7 +14,7 @@ import (
 const (
 	poll       = 100 * time.Millisecond // how often a node looks for events without being woken
 	pollSingle = time.Second            // a single node is woken by its own commits; polling is only the safety net
-	batchSize  = 256                    // events applied at once
+	batchSize  = 256                    // events applied at once, at most
 	lastPause  = time.Second            // between attempts while the database is away
 )
 
@@ -78,7 +78,14 @@ func (c *Catalog) Run(ctx context.Context) error {
 func (c *Catalog) bounded(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, min(max(c.lease.length/2, 500*time.Millisecond), 5*time.Second))
 	defer cancel()
-	return c.pass(ctx)
+	more, err = c.pass(ctx)
+	// A slow database may not answer for a whole batch in time; a smaller one gets on.
+	if err != nil {
+		c.batch = max(c.batch/4, 1)
+	} else {
+		c.batch = min(2*c.batch, batchSize)
+	}
+	return more, err
 }
 
 // report logs when following begins to fail and when it works again, once each.
@@ -148,7 +155,7 @@ func (c *Catalog) read(ctx context.Context) (b batch, err error) {
 	from := c.Applied()
 	err = c.db.View(ctx, func(tx *store.Tx) error {
 		b = batch{last: from, lastID: c.lastID}
-		events, err := tx.EventsAfter(max(from-1, 0), batchSize+1)
+		events, err := tx.EventsAfter(max(from-1, 0), c.batch+1)
 		if err != nil {
 			return err
 		}
@@ -167,7 +174,7 @@ func (c *Catalog) read(ctx context.Context) (b batch, err error) {
 				return errDiverged
 			}
 		}
-		b.full = len(events) >= batchSize
+		b.full = len(events) >= c.batch
 		type subject struct {
 			kind gatehouse.SubjectKind
 			id   string

@@ -254,6 +254,34 @@ func TestEveryKindOfChangeReachesOtherNodes(t *testing.T) {
 	}
 }
 
+// TestManyEventsAtOnce has more events wait than a batch holds, many about one subject.
+func TestManyEventsAtOnce(t *testing.T) {
+	url := database(t, storetest.Postgres(t), 0)
+	n := openNode(t, url, catalog.Config{Node: "a", MaxStaleness: time.Minute})
+	const keys = 700
+	seq := change(t, n.db, gatehouse.SubjectNone, "", func(tx *store.Tx) error {
+		for i := range keys {
+			k := &gatehouse.Key{ID: gatehouse.PrefixKey + publicID(i), Class: gatehouse.ClassProject, Organization: "org-1", Project: "proj_1", OwnerUser: "user-1"}
+			if err := tx.CreateKey(k); err != nil {
+				return err
+			}
+			for _, what := range []string{"test.created", "test.looked_at"} {
+				tx.Emit(gatehouse.Event{Type: what, Subject: gatehouse.SubjectKey, SubjectID: k.ID})
+			}
+		}
+		return nil
+	})
+	n.run(t)
+	if effect := n.Settle(t.Context(), seq); !effect.Everywhere {
+		eventually(t, "everything is applied", func() bool { return n.Applied() == seq })
+	}
+	for i := range keys {
+		if !n.accepts(i) {
+			t.Fatalf("key %d is not known", i)
+		}
+	}
+}
+
 // TestNoAcceptAfterRevoke checks keys on two nodes without pause while many revocations run on both. A check that begins after
 // Settle said Everywhere must refuse, on any node; and a node that refused a key once never accepts it again.
 func TestNoAcceptAfterRevoke(t *testing.T) {
@@ -404,7 +432,7 @@ func through(tb testing.TB, raw string) (*proxy, string) {
 }
 
 func TestCutOffNode(t *testing.T) {
-	const staleness = time.Second
+	const staleness = 2 * time.Second
 	direct := database(t, storetest.Postgres(t), 2)
 	p, proxied := through(t, direct)
 	a := startNode(t, direct, "a", staleness)
@@ -423,6 +451,9 @@ func TestCutOffNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	committed := time.Now()
+	if !b.accepts(0) {
+		t.Error("the cut-off node does not serve from memory while its lease lasts")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), staleness/2)
 	defer cancel()
 	effect := a.Settle(ctx, seq)
@@ -431,9 +462,6 @@ func TestCutOffNode(t *testing.T) {
 	}
 	if a.accepts(0) {
 		t.Error("the node that revoked the key accepts it")
-	}
-	if !b.Fresh() && time.Since(committed) < staleness/2 {
-		t.Error("the cut-off node stopped before max_staleness was over")
 	}
 	if by := effect.EffectiveBy.Time(); by.After(committed.Add(staleness + staleness/4)) {
 		t.Errorf("EffectiveBy is %v after the commit, want max_staleness %v or little more", by.Sub(committed), staleness)

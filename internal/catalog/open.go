@@ -63,6 +63,7 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 		lag:      lag{boot: cfg.Boot},
 		nodes:    newNodes(clock, place+gatehouse.RandomBase62(8)),
 		advanced: make(chan struct{}),
+		batch:    batchSize,
 	}
 	if err := c.load(ctx); err != nil {
 		return nil, fmt.Errorf("load the catalog: %w", err)

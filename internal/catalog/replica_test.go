@@ -92,7 +92,7 @@ func TestKeySize(t *testing.T) {
 	}
 }
 
-// TestSharesPolicies proves that a policy's fields cannot run into each other in the text they are shared by.
+// TestPoliciesDiffer proves that a policy's fields cannot run into each other in the text they are shared by.
 func TestPoliciesDiffer(t *testing.T) {
 	r := newReplica()
 	rows := []*gatehouse.Key{
