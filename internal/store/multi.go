@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"iter"
 	"strings"
 	"sync"
 )
@@ -22,17 +21,14 @@ var insertRows = [...]int{32, 4, 1}
 // inserts lists every insert of many rows.
 var inserts = [...]*insert{&insertUsage, &insertRollups, &insertRequests, &insertLastUsed, &insertObjects}
 
-// run inserts n rows: what row makes of each of keys. It calls returned with each id that RETURNING gives; nil where the
-// statement returns nothing.
-func (i *insert) run(r *recorder, n int, keys iter.Seq[string], row func(key string) []any, returned func(id string)) error {
-	next, stop := iter.Pull(keys)
-	defer stop()
-	args := make([]any, 0, min(n, insertRows[0])*i.columns)
+// run inserts one row per key: what row makes of it. It calls returned with each id that RETURNING gives; nil where the statement
+// returns nothing.
+func (i *insert) run(r *recorder, keys []string, row func(key string) []any, returned func(id string)) error {
+	args := make([]any, 0, min(len(keys), insertRows[0])*i.columns)
 	for _, size := range insertRows {
-		for ; n >= size; n -= size {
+		for ; len(keys) >= size; keys = keys[size:] {
 			args = args[:0]
-			for range size {
-				key, _ := next()
+			for _, key := range keys[:size] {
 				args = append(args, row(key)...)
 			}
 			if err := i.send(r, size, args, returned); err != nil {

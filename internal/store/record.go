@@ -3,11 +3,14 @@ package store
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+	"unicode/utf8"
 
 	"gatehouse"
 )
@@ -140,16 +143,16 @@ func (r *recorder) usage(b *Batch) error {
 		if u.ID == "" {
 			return fmt.Errorf("record usage: no id")
 		}
-		if _, twice := byID[u.ID]; !twice {
-			byID[u.ID] = u
+		if _, twice := byID[ident(u.ID)]; !twice {
+			byID[ident(u.ID)] = u
 		}
 	}
 	var fresh []*gatehouse.Usage
-	err := insertUsage.run(r, len(byID), slices.Values(slices.Sorted(maps.Keys(byID))), func(id string) []any {
+	err := insertUsage.run(r, slices.Sorted(maps.Keys(byID)), func(id string) []any {
 		u := byID[id]
 		args := make([]any, 0, insertUsage.columns)
-		args = append(args, u.ID, int64(u.At), clean(u.Organization), clean(u.Project), clean(u.Key), clean(u.User), clean(u.ServiceAccount), clean(u.Product),
-			clean(u.Model), clean(u.UpstreamModel), clean(u.Upstream), clean(u.ServiceTier), truth(u.Batch), string(u.Confidence), truth(u.CostKnown), int64(u.Cost))
+		args = append(args, id, int64(u.At), label(u.Organization), label(u.Project), label(u.Key), label(u.User), label(u.ServiceAccount), label(u.Product),
+			label(u.Model), label(u.UpstreamModel), label(u.Upstream), label(u.ServiceTier), truth(u.Batch), label(string(u.Confidence)), truth(u.CostKnown), int64(u.Cost))
 		return appendUnits(args, &u.Units)
 	}, func(id string) { fresh = append(fresh, byID[id]) })
 	if err != nil {
@@ -183,7 +186,7 @@ func (r *recorder) requests(b *Batch) error {
 		if b.Requests[i].ID == "" {
 			return fmt.Errorf("record request: no id")
 		}
-		last[b.Requests[i].ID] = &b.Requests[i]
+		last[ident(b.Requests[i].ID)] = &b.Requests[i]
 	}
 	bodies := make(map[string]string, len(last))
 	for id, q := range last {
@@ -193,9 +196,9 @@ func (r *recorder) requests(b *Batch) error {
 		}
 		bodies[id] = string(body)
 	}
-	return insertRequests.run(r, len(last), slices.Values(slices.Sorted(maps.Keys(last))), func(id string) []any {
+	return insertRequests.run(r, slices.Sorted(maps.Keys(last)), func(id string) []any {
 		q := last[id]
-		return []any{q.ID, clean(q.ClientRequestID), int64(q.At), clean(q.Organization), clean(q.Project), clean(q.Key), bodies[id]}
+		return []any{id, ident(q.ClientRequestID), int64(q.At), label(q.Organization), label(q.Project), label(q.Key), bodies[id]}
 	}, nil)
 }
 
@@ -204,8 +207,8 @@ var insertLastUsed = insert{op: "record last use", columns: 2,
 	tail: ` ON CONFLICT (key_id) DO UPDATE SET last_used_at = excluded.last_used_at WHERE key_use.last_used_at < excluded.last_used_at`}
 
 func (r *recorder) lastUsed(b *Batch) error {
-	return insertLastUsed.run(r, len(b.LastUsed), slices.Values(slices.Sorted(maps.Keys(b.LastUsed))), func(key string) []any {
-		return []any{clean(key), int64(b.LastUsed[key])}
+	return insertLastUsed.run(r, slices.Sorted(maps.Keys(b.LastUsed)), func(key string) []any {
+		return []any{key, int64(b.LastUsed[key])}
 	}, nil)
 }
 
@@ -222,30 +225,31 @@ func (r *recorder) objects(b *Batch) error {
 		if o.ID == "" {
 			return fmt.Errorf("record object: no id")
 		}
-		if _, twice := first[o.ID]; !twice {
-			first[o.ID] = o
+		if _, twice := first[ident(o.ID)]; !twice {
+			first[ident(o.ID)] = o
 		}
 	}
 	r.foreign = nil
 	fresh := make(map[string]bool, len(first))
-	err := insertObjects.run(r, len(first), slices.Values(slices.Sorted(maps.Keys(first))), func(id string) []any {
+	err := insertObjects.run(r, slices.Sorted(maps.Keys(first)), func(id string) []any {
 		o := first[id]
-		return []any{clean(o.ID), clean(o.Project), clean(o.Upstream), clean(o.Kind), int64(o.CreatedAt), int64(o.DeletedAt)}
+		return []any{id, label(o.Project), label(o.Upstream), label(o.Kind), int64(o.CreatedAt), int64(o.DeletedAt)}
 	}, func(id string) { fresh[id] = true })
 	if err != nil {
 		return err
 	}
 	for i := range b.Objects {
 		o := &b.Objects[i]
-		if fresh[clean(o.ID)] && first[o.ID].Project == o.Project {
+		id := ident(o.ID)
+		if fresh[id] && first[id].Project == o.Project {
 			continue
 		}
 		var project string
 		r.db.traced(owner)
-		if err := r.tx.QueryRowContext(r.ctx, owner, clean(o.ID)).Scan(&project); err != nil {
-			return r.db.fail("record object "+o.ID, err)
+		if err := r.tx.QueryRowContext(r.ctx, owner, id).Scan(&project); err != nil {
+			return r.db.fail("record object "+id, err)
 		}
-		if project != clean(o.Project) {
+		if project != label(o.Project) {
 			r.foreign = append(r.foreign, *o)
 		}
 	}
@@ -254,13 +258,40 @@ func (r *recorder) objects(b *Batch) error {
 
 func (r *recorder) deleted(b *Batch) error {
 	const query = `UPDATE objects SET deleted_at = $3 WHERE id = $1 AND project = $2 AND deleted_at = 0`
-	refs := slices.SortedFunc(slices.Values(b.Deleted), func(a, b ObjectRef) int { return cmp.Compare(a.ID, b.ID) })
+	refs := slices.SortedFunc(slices.Values(b.Deleted), func(a, b ObjectRef) int { return cmp.Compare(ident(a.ID), ident(b.ID)) })
 	for _, ref := range refs {
-		if err := r.exec("delete object "+ref.ID, query, clean(ref.ID), clean(ref.Project), int64(ref.At)); err != nil {
+		if err := r.exec("delete object "+ident(ref.ID), query, ident(ref.ID), label(ref.Project), int64(ref.At)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// maxLabel bounds a text that is part of a key: PostgreSQL refuses index entries over 2,704 bytes, and the key of the sums has
+// eight texts.
+const maxLabel = 256
+
+// label returns s as it is stored where it describes a measurement: valid, and at most maxLabel bytes.
+func label(s string) string {
+	s = clean(s)
+	if len(s) <= maxLabel {
+		return s
+	}
+	end := maxLabel
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end]
+}
+
+// ident returns an id that others made as it is stored: itself, or its hash where it is too long or no text, so that two ids never
+// become one.
+func ident(id string) string {
+	if len(id) <= maxLabel && clean(id) == id {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // pruneSlice bounds how many requests one transaction deletes.

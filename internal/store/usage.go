@@ -33,7 +33,7 @@ func (k *rollupKey) order() string {
 	var b strings.Builder
 	for _, s := range []string{k.organization, k.product, fmt.Sprintf("%020d%020d", k.width, k.bucket), k.project, k.key, k.user, k.serviceAccount, k.model, k.tier} {
 		b.WriteString(s)
-		b.WriteByte(0) // in no text, see clean
+		b.WriteByte(0) // in no text, see label
 	}
 	b.WriteString(strconv.FormatBool(k.batch))
 	return b.String()
@@ -63,8 +63,8 @@ func (r *recorder) rollup(fresh []*gatehouse.Usage) error {
 	sums := map[rollupKey]*sum{}
 	for _, u := range fresh {
 		for _, w := range widths {
-			key := rollupKey{clean(u.Organization), clean(u.Product), w.millis, floor(int64(u.At), w.millis), clean(u.Project), clean(u.Key), clean(u.User),
-				clean(u.ServiceAccount), clean(u.Model), clean(u.ServiceTier), u.Batch}
+			key := rollupKey{label(u.Organization), label(u.Product), w.millis, floor(int64(u.At), w.millis), label(u.Project), label(u.Key), label(u.User),
+				label(u.ServiceAccount), label(u.Model), label(u.ServiceTier), u.Batch}
 			s := sums[key]
 			if s == nil {
 				s = &sum{key: key}
@@ -81,7 +81,7 @@ func (r *recorder) rollup(fresh []*gatehouse.Usage) error {
 		order = append(order, o)
 	}
 	slices.Sort(order)
-	return insertRollups.run(r, len(order), slices.Values(order), func(o string) []any {
+	return insertRollups.run(r, order, func(o string) []any {
 		s := byOrder[o]
 		args := make([]any, 0, insertRollups.columns)
 		args = append(args, s.key.organization, s.key.product, s.key.width, s.key.bucket, s.key.project, s.key.key, s.key.user, s.key.serviceAccount,
@@ -262,17 +262,18 @@ func (u *UsageResult) dimension(by string) any {
 
 // Usage returns one settled request as it was recorded.
 func (tx *Tx) Usage(id string) (*gatehouse.Usage, error) {
-	const query = `SELECT id, at, organization, project, key_id, user_id, service_account, product, model, upstream_model, upstream, service_tier,
+	const query = `SELECT at, organization, project, key_id, user_id, service_account, product, model, upstream_model, upstream, service_tier,
 		batch, confidence, cost_known, cost, input, cached, cache_write, input_text, input_audio, input_image, cached_audio, cached_image,
 		output, reasoning, output_text, output_audio, output_image, images, characters, audio_milliseconds FROM usage WHERE id = $1`
 	return one(tx, "usage", id, func(r row, u *gatehouse.Usage) error {
-		dest := []any{&u.ID, (*int64)(&u.At), &u.Organization, &u.Project, &u.Key, &u.User, &u.ServiceAccount, &u.Product, &u.Model, &u.UpstreamModel,
+		u.ID = id
+		dest := []any{(*int64)(&u.At), &u.Organization, &u.Project, &u.Key, &u.User, &u.ServiceAccount, &u.Product, &u.Model, &u.UpstreamModel,
 			&u.Upstream, &u.ServiceTier, &u.Batch, (*string)(&u.Confidence), &u.CostKnown, (*int64)(&u.Cost)}
 		for _, unit := range unitFields(&u.Units) {
 			dest = append(dest, unit)
 		}
 		return r.Scan(dest...)
-	}, query, id)
+	}, query, ident(id))
 }
 
 // CountUsage returns how many settled requests are recorded. It reads the whole table: for tests and repair.
@@ -299,9 +300,9 @@ func scanRequest(r row, q *gatehouse.Request) error {
 func (tx *Tx) Request(id string) (*gatehouse.Request, error) {
 	const byID = `SELECT body FROM requests WHERE id = $1`
 	const byClient = `SELECT body FROM requests WHERE client_request_id = $1 AND client_request_id <> '' ORDER BY at DESC, id DESC LIMIT 1`
-	q, err := one(tx, "request", id, scanRequest, byID, id)
+	q, err := one(tx, "request", id, scanRequest, byID, ident(id))
 	if e, ok := errors.AsType[*gatehouse.Error](err); ok && e.Kind == gatehouse.NotFound {
-		return one(tx, "request", id, scanRequest, byClient, id)
+		return one(tx, "request", id, scanRequest, byClient, ident(id))
 	}
 	return q, err
 }
@@ -331,7 +332,7 @@ func (tx *Tx) Requests(f RequestFilter, p Page) ([]gatehouse.Request, bool, erro
 		l.filter.and("key_id = ? AND key_id <> ''", f.Key)
 	}
 	if f.ClientRequestID != "" {
-		l.filter.and("client_request_id = ? AND client_request_id <> ''", f.ClientRequestID)
+		l.filter.and("client_request_id = ? AND client_request_id <> ''", ident(f.ClientRequestID))
 	}
 	if f.Since != 0 {
 		l.filter.and("at >= ?", int64(f.Since))
@@ -346,10 +347,11 @@ func (tx *Tx) Requests(f RequestFilter, p Page) ([]gatehouse.Request, bool, erro
 
 // Object returns what was recorded of an object, deleted or not.
 func (tx *Tx) Object(id string) (*gatehouse.Object, error) {
-	const query = `SELECT id, project, upstream, kind, created_at, deleted_at FROM objects WHERE id = $1`
+	const query = `SELECT project, upstream, kind, created_at, deleted_at FROM objects WHERE id = $1`
 	return one(tx, "object", id, func(r row, o *gatehouse.Object) error {
-		return r.Scan(&o.ID, &o.Project, &o.Upstream, &o.Kind, (*int64)(&o.CreatedAt), (*int64)(&o.DeletedAt))
-	}, query, id)
+		o.ID = id
+		return r.Scan(&o.Project, &o.Upstream, &o.Kind, (*int64)(&o.CreatedAt), (*int64)(&o.DeletedAt))
+	}, query, ident(id))
 }
 
 // Node is what the database knows of a node.

@@ -2,10 +2,13 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"gatehouse"
 	"gatehouse/internal/store"
@@ -96,14 +99,58 @@ func testUsageOnce(t *testing.T, db *store.DB) {
 	if got := total(t, db, "org-a"); got.Requests != 2 || got.Unpriced != 1 || got.Cost != want.Cost {
 		t.Errorf("sums with an unpriced request: %+v", got)
 	}
-	// What no database can store is made storable instead of stopping everything behind it.
-	record(t, db, store.Batch{Usage: []gatehouse.Usage{{ID: "req_3", At: day, Organization: "org-c", Product: "completions", Model: "a\x00b\xff"}}})
+}
+
+// testForeignText records what callers and upstreams may write into ids and names: none of it may stop a batch, nor make one of two
+// ids.
+func testForeignText(t *testing.T, db *store.DB) {
+	long := strings.Repeat("é\x00\xff", 20_000)
+	names := []string{"a\x00b\xffc", "a\uFFFDb\uFFFDc", long, long + "x", strings.Repeat("x", 256), strings.Repeat("x", 257), strings.Repeat("é", 300)}
+	var b store.Batch
+	for i, name := range names {
+		b.Usage = append(b.Usage, gatehouse.Usage{ID: name, At: day, Organization: "org-a", Product: "completions", Project: name, Key: name, ServiceAccount: name,
+			Model: name, UpstreamModel: name, Upstream: name, ServiceTier: name, Units: gatehouse.Units{Input: int64(i + 1)}})
+		b.Requests = append(b.Requests, gatehouse.Request{ID: numbered("req_", i), ClientRequestID: name, Organization: "org-a", Model: name, UserAgent: name, Detail: name})
+		b.Objects = append(b.Objects, gatehouse.Object{ID: name, Project: "proj_1", Upstream: name, Kind: name, CreatedAt: gatehouse.Millis(i + 1)})
+	}
+	record(t, db, b)
+	record(t, db, b)
 	look(t, db, func(tx *store.Tx) error {
-		u, err := tx.Usage("req_3")
-		if err == nil && u.Model != "a\uFFFDb\uFFFD" {
-			t.Errorf("model is %q", u.Model)
+		for i, name := range names {
+			u, err := tx.Usage(name)
+			if err != nil || u.ID != name || u.Units.Input != int64(i+1) || !utf8.ValidString(u.Model) || len(u.Model) > 256 {
+				t.Errorf("usage %d: %+v, %v", i, u, err)
+			}
+			q, err := tx.Request(name)
+			if err != nil || q.ID != numbered("req_", i) {
+				t.Errorf("request %d: %+v, %v", i, q, err)
+			}
+			o, err := tx.Object(name)
+			if err != nil || o.ID != name || o.CreatedAt != gatehouse.Millis(i+1) {
+				t.Errorf("object %d: %+v, %v", i, o, err)
+			}
+			list, _, err := tx.Requests(store.RequestFilter{Organization: "org-a", ClientRequestID: name}, store.Page{})
+			if err != nil || len(list) != 1 {
+				t.Errorf("requests of client id %d: %d, %v", i, len(list), err)
+			}
+		}
+		u, err := tx.Usage(names[0])
+		if err == nil && u.Model != names[1] {
+			t.Errorf("model is %q, want %q", u.Model, names[1])
 		}
 		return err
+	})
+	if got := total(t, db, "org-a"); got.Requests != int64(len(names)) || got.Units.Input != 28 {
+		t.Errorf("sums %+v, want 7 requests and 28 tokens", got)
+	}
+	record(t, db, store.Batch{Deleted: []store.ObjectRef{{ID: long, Project: "proj_1", At: 9}}})
+	look(t, db, func(tx *store.Tx) error {
+		a, errA := tx.Object(long)
+		b, errB := tx.Object(long + "x")
+		if errA == nil && errB == nil && (a.DeletedAt != 9 || b.DeletedAt != 0) {
+			t.Errorf("deleted at %d and %d, want 9 and 0", a.DeletedAt, b.DeletedAt)
+		}
+		return errors.Join(errA, errB)
 	})
 }
 

@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(tb testing.TB) *store.DB) {
 		{"Snapshot", testSnapshot},
 		{"UsageOnce", testUsageOnce},
 		{"UsageOnceAtOnce", testUsageOnceAtOnce},
+		{"ForeignText", testForeignText},
 		{"UsageBuckets", testUsageBuckets},
 		{"Requests", testRequests},
 		{"PruneRequests", testPruneRequests},
