@@ -53,6 +53,10 @@ func (s *Service) UpdateUser(ctx context.Context, who *gatehouse.Principal, id s
 			if err := keepOwner(tx, u); err != nil {
 				return err
 			}
+			// Only an owner's admin keys are accepted.
+			if err := s.keepAdminKeys(tx, who.Organization, store.KeyFilter{Organization: who.Organization, OwnerUser: id, Class: gatehouse.ClassAdmin}); err != nil {
+				return err
+			}
 		}
 		u.Role = role
 		return tx.SaveUser(u)

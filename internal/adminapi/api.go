@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -82,28 +83,36 @@ type call struct {
 // handler answers one request with a value that encodes as JSON.
 type handler func(ctx context.Context, c *call) (any, error)
 
-// ServeHTTP authenticates, finds the route, calls its handler and writes the answer or the error, always with a request id.
+// ServeHTTP authenticates, finds the route, calls its handler and writes the answer or the error, always with a request id that
+// finds the decision again.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id := gatehouse.NewRequestID()
-	w.Header().Set("X-Request-Id", id)
+	began := time.Now()
+	caller := dialect.CallerOf(r.Header)
+	record := gatehouse.Request{ID: gatehouse.NewRequestID(), ClientRequestID: caller.RequestID, At: gatehouse.MillisOf(began), Dialect: "admin", Method: r.Method,
+		UserAgent: clip(r.UserAgent(), 256), Rule: ledger.RuleServed}
+	addr := authn.ClientAddress(r, a.cfg.TrustedProxies)
+	if addr.IsValid() {
+		record.IP = addr.String()
+	}
+	w.Header().Set("X-Request-Id", record.ID)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	answer, status, err := a.serve(w, r, id)
-	var body []byte
+	answer, status, err := a.serve(w, r, &record, &authn.Presented{Organization: caller.Organization, Addr: addr})
+	var text []byte
 	if err == nil {
-		body, err = json.Marshal(answer, json.Deterministic(true))
+		text, err = json.Marshal(answer, json.Deterministic(true))
 	}
 	if err != nil {
-		status, body = a.refusal(w.Header(), id, err)
+		status, text = a.refusal(w.Header(), &record, err)
 	}
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	record.Status, record.BytesOut, record.Millis = status, int64(len(text)), time.Since(began).Milliseconds()
+	a.cfg.Ledger.Decide(&record)
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the caller may be gone
+	_, _ = w.Write(text) // the caller may be gone
 }
 
-func (a *API) serve(w http.ResponseWriter, r *http.Request, id string) (any, int, error) {
-	c := &call{Request: r, w: w.Header(), status: http.StatusOK}
-	caller := dialect.CallerOf(r.Header)
+func (a *API) serve(w http.ResponseWriter, r *http.Request, record *gatehouse.Request, presented *authn.Presented) (any, int, error) {
 	key, _, err := dialect.Presented(r.Header)
 	if err != nil {
 		return nil, 0, err
@@ -111,25 +120,25 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, id string) (any, int
 	if key == "" {
 		return nil, 0, dialect.MissingCredential(dialect.FaceOpenAI)
 	}
+	presented.Key = key
 	var identity authn.Identity
-	addr := authn.ClientAddress(r, a.cfg.TrustedProxies)
-	if err := a.cfg.Auth.AuthenticateAdmin(&authn.Presented{Key: key, Organization: caller.Organization, Addr: addr}, &identity); err != nil {
+	err = a.cfg.Auth.AuthenticateAdmin(presented, &identity)
+	who := &identity.Principal
+	record.Organization, record.Key = who.Organization, who.Actor.Key
+	if err != nil {
 		return nil, 0, err
 	}
+	record.Owner = who.Actor.User + who.Actor.ServiceAccount
 	rt, r, err := a.find(r)
 	if err != nil {
 		return nil, 0, err
 	}
+	record.Route = r.Pattern
 	if err := a.cfg.Auth.Authorize(&identity, rt.scope, ""); err != nil {
 		return nil, 0, err
 	}
-	c.Request = r
-	c.who = &identity.Principal
-	c.who.RequestID = id
-	c.who.Actor.UserAgent = clip(r.UserAgent(), 256)
-	if addr.IsValid() {
-		c.who.Actor.IP = addr.String()
-	}
+	who.RequestID, who.Actor.UserAgent, who.Actor.IP = record.ID, record.UserAgent, record.IP
+	c := &call{Request: r, who: who, w: w.Header(), status: http.StatusOK}
 	answer, err := rt.handler(r.Context(), c)
 	return answer, c.status, err
 }
@@ -185,13 +194,16 @@ func (a *API) find(r *http.Request) (*route, *http.Request, error) {
 func first(h http.Handler, _ string) http.Handler { return h }
 
 // refusal writes an error in OpenAI's shape and says what is not for callers to the log.
-func (a *API) refusal(h http.Header, id string, err error) (int, []byte) {
+func (a *API) refusal(h http.Header, record *gatehouse.Request, err error) (int, []byte) {
 	e, ok := errors.AsType[*gatehouse.Error](err)
 	if !ok {
 		e = &gatehouse.Error{Kind: gatehouse.Internal}
 	}
 	if e.Kind == gatehouse.Internal {
-		a.cfg.Logger.Error("administration request failed", "request_id", id, "error", err)
+		a.cfg.Logger.Error("administration request failed", "request_id", record.ID, "error", err)
+	}
+	if record.Rule = string(authn.RuleOf(err)); record.Rule == "" {
+		record.Rule = e.Kind.String()
 	}
 	dialect.RetryHeaders(e, func(name, value string) { h.Set(name, value) })
 	return dialect.Status(e.Kind), dialect.AppendError(nil, dialect.FaceOpenAI, e)

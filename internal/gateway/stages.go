@@ -221,7 +221,7 @@ func jsonText(raw []byte) string {
 func (x *exchange) finishRecord() {
 	x.record.Millis = x.elapsed()
 	if x.record.Rule == "" {
-		x.record.Rule = "served"
+		x.record.Rule = ledger.RuleServed
 	}
 	x.record.UpstreamModel = x.answer.model
 }
