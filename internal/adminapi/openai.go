@@ -44,8 +44,8 @@ func (a *API) routes() {
 	on("POST "+prj+"/api_keys/{key_id}", write, a.updateProjectKey)
 	on("DELETE "+prj+"/api_keys/{key_id}", write, a.deleteProjectKey)
 
-	on("GET "+org+"/usage/completions", usage, a.usageOf("completions", showCompletions))
-	on("GET "+org+"/usage/embeddings", usage, a.usageOf("embeddings", showEmbeddings))
+	on("GET "+org+"/usage/completions", usage, a.measured(a.usageOf("completions", showCompletions)))
+	on("GET "+org+"/usage/embeddings", usage, a.measured(a.usageOf("embeddings", showEmbeddings)))
 
 	a.ownRoutes(on)
 }

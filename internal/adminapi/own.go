@@ -49,8 +49,18 @@ func (a *API) ownRoutes(on func(pattern, scope string, h handler)) {
 	on("POST "+own+"/sealed_secrets", write, a.seal)
 	on("POST "+own+"/apply", write, a.apply)
 
-	on("GET "+own+"/requests/{request_id}", usage, a.explain)
-	on("GET "+own+"/usage", usage, a.usage)
+	on("GET "+own+"/requests/{request_id}", usage, a.measured(a.explain))
+	on("GET "+own+"/usage", usage, a.measured(a.usage))
+}
+
+// measured serves a handler that reads measurements: nothing else it does checks the key in the database.
+func (a *API) measured(h handler) handler {
+	return func(ctx context.Context, c *call) (any, error) {
+		if err := a.cfg.Admin.Check(ctx, c.who); err != nil {
+			return nil, err
+		}
+		return h(ctx, c)
+	}
 }
 
 type whoami struct {
@@ -69,7 +79,7 @@ func (a *API) whoami(ctx context.Context, c *call) (any, error) {
 	return whoami{OrganizationID: org.ID, Organization: org.Name, DefaultProject: org.DefaultProject, KeyID: c.who.Actor.Key, UserID: c.who.Actor.User}, nil
 }
 
-// User is a person as /gatehouse/v1 shows them.
+// user is a person as /gatehouse/v1 shows them.
 type user struct {
 	Object  string         `json:"object"`
 	ID      string         `json:"id"`
