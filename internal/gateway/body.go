@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"time"
 
 	"gatehouse"
 	"gatehouse/internal/dialect"
@@ -57,6 +58,12 @@ func (x *exchange) read() error {
 				Message: "Request bodies must be sent without Content-Encoding (got '" + clip(coding) + "'): the gateway reads them."}
 		}
 	}
+	// A body must arrive at 16 KiB a second or faster, after a minute's grace: nobody holds memory by sending slowly.
+	slowest := time.Minute + time.Duration(max(x.r.ContentLength, 0)>>14)*time.Second
+	if x.r.ContentLength < 0 {
+		slowest = x.g.cfg.Timeouts.Total
+	}
+	x.setReadDeadline(slowest)
 	var err error
 	switch kind {
 	case dialect.BodyJSON:
@@ -69,7 +76,20 @@ func (x *exchange) read() error {
 	if err != nil {
 		return err
 	}
+	if x.body.stream == nil {
+		// The connection is read on in the background to notice a caller that leaves: that has no deadline.
+		x.setReadDeadline(0)
+	}
 	return x.requireModel()
+}
+
+// setReadDeadline bounds the reading of the request's body; 0 removes the bound.
+func (x *exchange) setReadDeadline(d time.Duration) {
+	var at time.Time
+	if d > 0 {
+		at = time.Now().Add(d)
+	}
+	_ = x.control.SetReadDeadline(at) // only a ResponseWriter without a connection, as in tests, cannot
 }
 
 // requireModel fills in the endpoint's documented default where the request names no model, and refuses a request that must.

@@ -120,8 +120,10 @@ func (g *Gateway) cut() {
 	g.live.each(func(x *exchange) {
 		if g.cfg.Auth.Recheck(&x.id) != nil {
 			x.cancel(errCut)
-			// A caller that does not read blocks the relay in a write; the deadline frees it.
-			_ = x.control.SetWriteDeadline(time.Unix(1, 0)) // fails only when the connection is gone already
+			// A caller that does not read blocks the relay in a write, one that does not send blocks the body that is passed on;
+			// deadlines free both. They fail only when the connection is gone already.
+			_ = x.control.SetWriteDeadline(time.Unix(1, 0))
+			_ = x.control.SetReadDeadline(time.Unix(1, 0))
 		}
 	})
 }
@@ -149,6 +151,7 @@ type current struct {
 	stop    context.CancelFunc
 	serial  uint64
 	started time.Time
+	pushed  time.Time // when the deadline for writing was last moved; zero: there is none
 	prev    *exchange // neighbours in live, guarded by its shard
 	next    *exchange
 
@@ -261,6 +264,9 @@ func (g *Gateway) end(x *exchange) {
 	x.stop()
 	x.body.release(&g.memory)
 	aborted := x.aborted || panicked != nil
+	if !aborted && !x.pushed.IsZero() {
+		_ = x.control.SetWriteDeadline(time.Time{}) // the connection serves the next request
+	}
 	x.reset()
 	exchanges.Put(x)
 	if aborted {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"gatehouse"
 	"gatehouse/internal/dialect"
@@ -331,6 +332,9 @@ func (x *exchange) write(b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
+	if x.record.BytesOut >= copyBuffer {
+		x.pushDeadline()
+	}
 	n, err := x.w.Write(b)
 	x.record.BytesOut += int64(n)
 	if err != nil {
@@ -339,7 +343,22 @@ func (x *exchange) write(b []byte) error {
 	return nil
 }
 
+// writeTime is how long a caller may not read at all before its answer is given up; the deadline moves on at most every pushEvery.
+const (
+	writeTime = 2 * time.Minute
+	pushEvery = 15 * time.Second
+)
+
+// pushDeadline gives the next writes their time. Only answers that take more than one write have a deadline.
+func (x *exchange) pushDeadline() {
+	if now := time.Now(); now.Sub(x.pushed) > pushEvery && context.Cause(x.ctx) == nil {
+		x.pushed = now
+		_ = x.control.SetWriteDeadline(now.Add(writeTime)) // only a ResponseWriter without a connection, as in tests, cannot
+	}
+}
+
 func (x *exchange) flush() error {
+	x.pushDeadline()
 	if err := x.control.Flush(); err != nil {
 		return x.writeFailed()
 	}
