@@ -354,6 +354,9 @@ func (x *exchange) pushDeadline() {
 	if now := time.Now(); now.Sub(x.pushed) > pushEvery && context.Cause(x.ctx) == nil {
 		x.pushed = now
 		_ = x.control.SetWriteDeadline(now.Add(writeTime)) // only a ResponseWriter without a connection, as in tests, cannot
+		if context.Cause(x.ctx) != nil {
+			_ = x.control.SetWriteDeadline(time.Unix(1, 0)) // it was cut meanwhile: see Gateway.cut
+		}
 	}
 }
 
