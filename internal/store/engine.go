@@ -67,8 +67,6 @@ func (db *DB) open(ctx context.Context, url string, exclusive bool) error {
 	return gatehouse.Errorf(gatehouse.Invalid, "database must be sqlite:PATH or postgres://USER@HOST/NAME")
 }
 
-// --- SQLite ---
-
 var sqliteEngine = engine{
 	name:    "sqlite",
 	readTx:  &sql.TxOptions{ReadOnly: true},
@@ -145,8 +143,6 @@ func classifySQLite(err error) fault {
 	}
 	return faultOther
 }
-
-// --- PostgreSQL ---
 
 var postgresEngine = engine{
 	name:        "postgres",

@@ -7,11 +7,9 @@ import (
 	"gatehouse"
 )
 
-const (
-	keySelect = `SELECT id, class, organization, project, owner_user, owner_service_account, name, labels, scopes, models, allowed_ips,
+const keySelect = `SELECT id, class, organization, project, owner_user, owner_service_account, name, labels, scopes, models, allowed_ips,
 		created_at, expires_at, suspended_at, revoked_at, last_used_at, redacted, digest, pepper_version, rev
 		FROM keys LEFT JOIN key_use ON key_id = id`
-)
 
 func scanKey(r row, k *gatehouse.Key) error {
 	var (

@@ -45,7 +45,7 @@ func (s *selection) in(column string, values []string) {
 	}
 	args := make([]any, len(values))
 	for i, v := range values {
-		args[i] = v
+		args[i] = label(v) // as it was stored
 	}
 	s.and(column+" IN (?"+strings.Repeat(", ?", len(values)-1)+")", args...)
 }
@@ -125,6 +125,6 @@ func (l *list[T]) place(tx *Tx, cursor string) (int64, error) {
 	query := "SELECT " + l.age + " FROM " + l.from + " WHERE " + strings.Join(sel.where, " AND ")
 	tx.db.traced(query)
 	var at int64
-	err := tx.tx.QueryRowContext(tx.ctx, query, sel.args...).Scan(&at)
+	err := tx.tx.QueryRowContext(tx.ctx, query, searchable(sel.args)...).Scan(&at)
 	return at, err
 }

@@ -88,6 +88,13 @@ func (tx *Tx) create(what, id string, rev *int64, query string, args ...any) err
 	return nil
 }
 
+// stamp sets a time of creation that its caller left open.
+func (tx *Tx) stamp(at *gatehouse.Millis) {
+	if *at == 0 {
+		*at = tx.Now
+	}
+}
+
 // save updates one row where its rev is still the one that was read. The query's first two arguments are the row's id and that
 // rev, and it sets rev to one more. exists is a query that finds the row by its id whatever its rev: it tells the reasons for
 // which nothing was updated apart.
@@ -126,7 +133,7 @@ type row interface{ Scan(dest ...any) error }
 func one[T any](tx *Tx, what, id string, scan func(row, *T) error, query string, args ...any) (*T, error) {
 	tx.db.traced(query)
 	v := new(T)
-	switch err := scan(tx.tx.QueryRowContext(tx.ctx, query, args...), v); {
+	switch err := scan(tx.tx.QueryRowContext(tx.ctx, query, searchable(args)...), v); {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, notFound(what, id)
 	case err != nil:
@@ -138,7 +145,7 @@ func one[T any](tx *Tx, what, id string, scan func(row, *T) error, query string,
 // each calls fn with every row of a query, in order. The value is fn's to keep.
 func each[T any](tx *Tx, what string, scan func(row, *T) error, fn func(*T) error, query string, args ...any) error {
 	tx.db.traced(query)
-	rows, err := tx.tx.QueryContext(tx.ctx, query, args...)
+	rows, err := tx.tx.QueryContext(tx.ctx, query, searchable(args)...)
 	if err != nil {
 		return tx.db.fail("list "+what, err)
 	}
@@ -178,10 +185,20 @@ func (tx *Tx) serial(what, organization string) error {
 func (tx *Tx) number(what, query string, args ...any) (int64, error) {
 	tx.db.traced(query)
 	var n int64
-	if err := tx.tx.QueryRowContext(tx.ctx, query, args...).Scan(&n); err != nil {
+	if err := tx.tx.QueryRowContext(tx.ctx, query, searchable(args)...).Scan(&n); err != nil {
 		return 0, tx.db.fail(what, err)
 	}
 	return n, nil
+}
+
+// searchable returns args with every text made one that both engines accept: what cannot be stored is looked for and not found.
+func searchable(args []any) []any {
+	for i, arg := range args {
+		if s, ok := arg.(string); ok {
+			args[i] = clean(s)
+		}
+	}
+	return args
 }
 
 func (db *DB) traced(query string) {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 
 	"gatehouse"
@@ -402,6 +403,36 @@ func testBadText(t *testing.T, db *store.DB) {
 			return tx.CreateProject(&gatehouse.Project{ID: "proj_n", Organization: "org-a", Name: name})
 		})
 	}
+}
+
+// testBadSearches proves that what cannot be stored is not found, rather than an error of the engine.
+func testBadSearches(t *testing.T, db *store.DB) {
+	seed(t, db)
+	look(t, db, func(tx *store.Tx) error {
+		for _, bad := range []string{"proj_1\x00", "\x00", "\xff", "proj_1\xed\xa0\x80", strings.Repeat("x", 100_000)} {
+			_, errProject := tx.Project(bad)
+			_, errKey := tx.Key(bad)
+			_, errRequest := tx.Request(bad)
+			_, errObject := tx.Object(bad)
+			_, errMember := tx.ProjectUser("proj_1", bad)
+			for _, err := range []error{errProject, errKey, errRequest, errObject, errMember} {
+				if gatehouse.KindOf(err) != gatehouse.NotFound {
+					t.Errorf("search for %.20q: %v, want NotFound", bad, err)
+				}
+			}
+			if _, _, err := tx.Projects("org-a", true, store.Page{After: bad}); gatehouse.KindOf(err) != gatehouse.Invalid {
+				t.Errorf("page after %.20q: %v, want Invalid", bad, err)
+			}
+			keys, _, err := tx.Keys(store.KeyFilter{Organization: bad}, store.Page{})
+			if len(keys) != 0 || err != nil {
+				t.Errorf("keys of %.20q: %v, %v", bad, keys, err)
+			}
+			if _, err := tx.UsageBuckets(store.UsageQuery{Organization: bad, Product: bad, Start: 1, End: 2, Width: "1d", Models: []string{bad}}); err != nil {
+				t.Errorf("usage of %.20q: %v", bad, err)
+			}
+		}
+		return nil
+	})
 }
 
 func testMeta(t *testing.T, db *store.DB) {

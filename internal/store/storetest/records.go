@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -270,7 +271,9 @@ func testUsageBuckets(t *testing.T, db *store.DB) {
 			})
 		})
 	}
-	for _, q := range []store.UsageQuery{{Width: "2d", Start: 1, End: 2}, {Width: "1d", Start: 2, End: 2}, {Width: "1m", End: 86_400_000 * 365}, {Width: "1d", End: 1, GroupBy: []string{"line_item"}}} {
+	for _, q := range []store.UsageQuery{{Width: "2d", Start: 1, End: 2}, {Width: "1d", Start: 2, End: 2}, {Width: "1m", End: 86_400_000 * 365}, {Width: "1d", End: 1, GroupBy: []string{"line_item"}},
+		{Width: "1d", Start: math.MinInt64, End: math.MaxInt64}, {Width: "1m", Start: 0, End: math.MaxInt64}, {Width: "1h", Start: math.MinInt64, End: 0},
+		{Width: "1d", End: 1, Models: make([]string, 1001)}} {
 		err := db.View(t.Context(), func(tx *store.Tx) error { _, err := tx.UsageBuckets(q); return err })
 		if gatehouse.KindOf(err) != gatehouse.Invalid {
 			t.Errorf("query %+v: %v, want Invalid", q, err)

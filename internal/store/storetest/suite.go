@@ -21,6 +21,7 @@ func Run(t *testing.T, open func(tb testing.TB) *store.DB) {
 		{"TerminalStates", testTerminalStates},
 		{"References", testReferences},
 		{"TextThatCannotBeStored", testBadText},
+		{"SearchesForNothing", testBadSearches},
 		{"Lists", testLists},
 		{"ListsWhileChanging", testListsWhileChanging},
 		{"KeyFilters", testKeyFilters},
