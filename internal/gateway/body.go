@@ -1,10 +1,10 @@
 package gateway
 
 import (
-	"errors"
+	"context"
 	"io"
-	"mime"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -51,6 +51,10 @@ func (x *exchange) read() error {
 	if x.r.ContentLength > x.g.cfg.BodyLimit {
 		return x.tooLarge()
 	}
+	if len(x.r.Header["Content-Type"]) > 1 {
+		// Both would go upstream, and which of them is believed there nobody knows.
+		return &gatehouse.Error{Kind: gatehouse.Invalid, Code: "duplicate_header", Message: "The Content-Type header is there more than once. Send it once."}
+	}
 	kind := bodyKind(op.Body, x.r.Header.Get("Content-Type"))
 	if kind != dialect.BodyAny {
 		if coding := x.r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
@@ -71,7 +75,11 @@ func (x *exchange) read() error {
 	case dialect.BodyForm:
 		err = x.readForm()
 	default:
-		x.body.stream, x.body.length = &limitedBody{r: x.r.Body, left: x.g.cfg.BodyLimit}, x.r.ContentLength
+		if op.Body != dialect.BodyAny {
+			return &gatehouse.Error{Kind: gatehouse.Unsupported, Code: "unsupported_media_type",
+				Message: "This endpoint takes application/json or multipart/form-data, not '" + clip(x.r.Header.Get("Content-Type")) + "'."}
+		}
+		x.body.stream, x.body.length = &limitedBody{x: x, left: x.g.cfg.BodyLimit}, x.r.ContentLength
 	}
 	if err != nil {
 		return err
@@ -83,10 +91,10 @@ func (x *exchange) read() error {
 	return x.requireModel()
 }
 
-// setReadDeadline bounds the reading of the request's body; 0 removes the bound.
+// setReadDeadline bounds the reading of the request's body; 0 removes the bound, and a negative one has passed.
 func (x *exchange) setReadDeadline(d time.Duration) {
 	var at time.Time
-	if d > 0 {
+	if d != 0 {
 		at = time.Now().Add(d)
 	}
 	_ = x.control.SetReadDeadline(at) // only a ResponseWriter without a connection, as in tests, cannot
@@ -109,20 +117,19 @@ func bodyKind(kind dialect.BodyKind, contentType string) dialect.BodyKind {
 	switch {
 	case kind == dialect.BodyJSON || kind == dialect.BodyForm:
 		return kind
-	case strings.HasPrefix(contentType, "multipart/form-data"):
+	case contentType == "" || contentType == "application/json":
+		return dialect.BodyJSON
+	}
+	// A parameter that cannot be read does not make a form something else: some server reads it all the same.
+	media, _, _ := strings.Cut(contentType, ";")
+	media = strings.ToLower(strings.TrimSpace(media))
+	switch {
+	case media == "multipart/form-data":
 		return dialect.BodyForm
-	case contentType == "" || isJSON(contentType):
+	case media == "application/json" || strings.HasSuffix(media, "+json"):
 		return dialect.BodyJSON
 	}
 	return dialect.BodyAny
-}
-
-func isJSON(contentType string) bool {
-	if contentType == "application/json" {
-		return true
-	}
-	media, _, err := mime.ParseMediaType(contentType)
-	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json"))
 }
 
 func (x *exchange) readJSON() error {
@@ -149,17 +156,17 @@ func (x *exchange) buffer() error {
 		if err := x.take(smallBody); err != nil {
 			return err
 		}
-		n, err := io.ReadFull(x.r.Body, buf[:bufferSize(size)])
+		n, err := readFull(x.r.Body, buf[:bufferSize(size)])
 		x.record.BytesIn = int64(n)
 		switch {
-		case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF) && size < 0:
+		case err == io.EOF && size <= int64(n), err == nil && size >= 0:
+			if int64(n) > x.g.cfg.BodyLimit {
+				return x.tooLarge()
+			}
 			x.body.data = buf[:n]
 			return nil
 		case err != nil:
 			return x.bodyError(err)
-		case size >= 0:
-			x.body.data = buf[:n]
-			return nil
 		}
 		return x.grow(buf[:n])
 	}
@@ -174,6 +181,20 @@ func (x *exchange) buffer() error {
 	}
 	x.body.data = data
 	return nil
+}
+
+// readFull reads until p is full or r ends, and returns r's own error: one that says that a body was cut off is not taken for its
+// end, as io.ReadFull's would be.
+func readFull(r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var m int
+		m, err = r.Read(p[n:])
+		n += m
+	}
+	if n == len(p) && err == io.EOF {
+		err = nil
+	}
+	return n, err
 }
 
 func bufferSize(contentLength int64) int64 {
@@ -223,23 +244,38 @@ func (x *exchange) tooLarge() error {
 	return gatehouse.Errorf(gatehouse.TooLarge, "The request body is larger than this gateway accepts (%d bytes). Send less, or ask the operator to raise limits.body.", x.g.cfg.BodyLimit)
 }
 
+// bodyError says why a body could not be read: what was found wrong in it, else that it broke off.
 func (x *exchange) bodyError(err error) error {
+	if known := asError(err); known != nil {
+		return known
+	}
 	if x.clientLeft() {
 		x.record.ClientLeft = true
+	}
+	if os.IsTimeout(err) {
+		return &gatehouse.Error{Kind: gatehouse.Invalid, Code: "slow_body", Message: "The request body arrived too slowly. Send it again, or in smaller requests.", Err: err}
 	}
 	return &gatehouse.Error{Kind: gatehouse.Invalid, Code: "incomplete_body", Message: "The request body ended before its announced length, or could not be read.", Err: err}
 }
 
 // limitedBody reads a body that is passed on unread, up to the limit.
 type limitedBody struct {
-	r    io.Reader
+	x    *exchange
 	left int64
 }
 
 func (l *limitedBody) Read(p []byte) (int, error) {
-	n, err := l.r.Read(p)
+	n, err := l.x.r.Body.Read(p)
+	l.x.record.BytesIn += int64(n)
 	if l.left -= int64(n); l.left < 0 {
-		return 0, gatehouse.Errorf(gatehouse.TooLarge, "The request body is larger than this gateway accepts. Send less, or ask the operator to raise limits.body.")
+		return 0, l.x.tooLarge()
+	}
+	if err == io.EOF {
+		// From here on the connection is read only to notice a caller that leaves, and that may take as long as the answer does.
+		l.x.setReadDeadline(0)
+		if context.Cause(l.x.ctx) != nil {
+			l.x.setReadDeadline(-1) // it was cut meanwhile: see Gateway.cut
+		}
 	}
 	return n, err
 }

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -62,7 +61,8 @@ func (x *exchange) again(attempt int, resp *outbound.Response, err error) (wait 
 	}
 	var hint time.Duration
 	if err != nil {
-		if !x.mayTryAgain(err) {
+		another := attempt+1 < x.plan.n
+		if !x.mayTryAgain(err) && !(another && unusable(err)) {
 			return 0, false
 		}
 	} else {
@@ -94,6 +94,16 @@ func (x *exchange) sleep(d time.Duration) bool {
 	}
 }
 
+// unusable reports whether a route failed before anything was sent along it, for a reason that only another route can mend: its
+// credential cannot be read, its address is refused.
+func unusable(err error) bool {
+	if oe, ok := errors.AsType[*outbound.Error](err); ok {
+		return oe.Op == outbound.OpGuard
+	}
+	kind := gatehouse.KindOf(err)
+	return kind == gatehouse.Unavailable || kind == gatehouse.BadUpstream
+}
+
 // mayTryAgain reports whether a failed attempt may be followed by another: a create only when not one byte of it was written.
 func (x *exchange) mayTryAgain(err error) bool {
 	var oe *outbound.Error
@@ -117,6 +127,9 @@ func (x *exchange) try(s *step) (*outbound.Response, error) {
 	at.Millis = time.Since(began).Milliseconds()
 	if err != nil {
 		at.Error = redactError(err)
+		if oe, ok := errors.AsType[*outbound.Error](err); ok && oe.Op == outbound.OpHead {
+			x.consumed = true // it had the whole request
+		}
 	} else {
 		at.Status = resp.Status
 		at.RequestID = clip(firstOf(resp.Header.Get("x-request-id"), resp.Header.Get("apim-request-id")))
@@ -160,6 +173,9 @@ func (x *exchange) outgoing(up *gatehouse.Upstream, h []outbound.Field) []outbou
 			}
 		}
 	}
+	if coding := x.r.Header.Get("Content-Encoding"); coding != "" && x.body.stream != nil {
+		h = append(h, outbound.Field{Name: "Content-Encoding", Value: coding}) // of a body that is passed on unread: see read
+	}
 	h = append(h, outbound.Field{Name: "Accept-Encoding", Value: "identity"}, outbound.Field{Name: "User-Agent", Value: "gatehouse"},
 		outbound.Field{Name: "X-Client-Request-Id", Value: x.record.ID})
 	if up.Dialect == gatehouse.Mock {
@@ -199,16 +215,26 @@ func (x *exchange) outgoingBody(s *step, req *outbound.Request) (err error) {
 func (x *exchange) upstreamError(err error) error {
 	if cause := context.Cause(x.ctx); cause != nil {
 		switch {
-		case errors.Is(cause, errCut):
-			return x.g.cfg.Auth.Recheck(&x.id)
+		case cause == errCut:
+			if err := x.g.cfg.Auth.Recheck(&x.id); err != nil {
+				return err
+			}
+			// It is accepted again by now.
+			return &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "auth_unavailable", RetryAfterMillis: 1000, Message: "This key was not accepted for a moment. Try again.", Err: cause}
+		case cause == errDraining:
+			return &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "draining", RetryAfterMillis: 1000, Message: "This node is shutting down. Try again: another one answers.", Err: cause}
+		case x.clientLeft():
+			x.record.ClientLeft, x.record.Rule = true, "client_left"
+			return errClientGone
 		case errors.Is(cause, context.DeadlineExceeded):
 			return &gatehouse.Error{Kind: gatehouse.Timeout, Code: "upstream_timeout", Message: "The upstream did not finish in time. Try again, or ask for less in one request.", Err: err}
 		}
-		return cause
 	}
 	var oe *outbound.Error
 	if errors.As(err, &oe) {
 		switch {
+		case oe.Op == outbound.OpBody:
+			return x.bodyError(err)
 		case oe.Op == outbound.OpGuard:
 			return &gatehouse.Error{Kind: gatehouse.BadUpstream, Code: "upstream_address_refused", NoRetry: true, Err: err,
 				Message: "The upstream's host resolves to an address that Gatehouse does not call. The operator can allow private addresses for this upstream (`allow_private`)."}
@@ -221,9 +247,6 @@ func (x *exchange) upstreamError(err error) error {
 	var ge *gatehouse.Error
 	if errors.As(err, &ge) {
 		return ge
-	}
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return gatehouse.Errorf(gatehouse.Invalid, "The request body ended before its announced length.")
 	}
 	return &gatehouse.Error{Kind: gatehouse.BadUpstream, Code: "upstream_unreachable", Message: "The upstream could not be called.", Err: err}
 }
@@ -241,7 +264,9 @@ func redactError(err error) string {
 	return clip(err.Error())
 }
 
-// clientLeft reports whether the caller closed its connection.
+// clientLeft reports whether the caller closed its connection. The deadlines of an exchange that we end look the same from below,
+// so the cause decides.
 func (x *exchange) clientLeft() bool {
-	return x.r.Context().Err() != nil
+	cause := context.Cause(x.ctx)
+	return x.r.Context().Err() != nil && cause != errCut && cause != errDraining
 }

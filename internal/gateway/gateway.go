@@ -122,11 +122,14 @@ func (g *Gateway) cut() {
 			x.cancel(errCut)
 			// A caller that does not read blocks the relay in a write, one that does not send blocks the body that is passed on;
 			// deadlines free both. They fail only when the connection is gone already.
-			_ = x.control.SetWriteDeadline(time.Unix(1, 0))
+			_ = x.control.SetWriteDeadline(time.Now().Add(lastWords))
 			_ = x.control.SetReadDeadline(time.Unix(1, 0))
 		}
 	})
 }
+
+// lastWords is how long an exchange that was cut may take to say why: well below the second in which it must have ended.
+const lastWords = 300 * time.Millisecond
 
 // exchange is one request on its way. It is reused: what belongs to one request is reset by end, buffers stay.
 type exchange struct {
@@ -177,7 +180,10 @@ type current struct {
 	tapped   bool // the answer is a stream: the tap has counted it, not capture
 	held     bool
 	settled  bool
-	released bool // the upstream consumed nothing
+	crowded  bool // there are more open requests than there may be
+	consumed bool // an upstream had the whole request: what it did with it may cost something
+	released bool // it answered that it did nothing
+	complete bool // what the answer made is recorded
 	wrote    bool // the head of the answer is out: an error can no longer be a status
 	aborted  bool // the answer must not look complete: the connection ends with it
 	listed   bool // in live
@@ -190,9 +196,9 @@ var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := g.begin(w, r)
 	defer g.end(x)
-	err := x.admitConnection()
+	err := x.parse()
 	if err == nil {
-		err = x.parse()
+		err = x.admitConnection()
 	}
 	if err == nil {
 		err = x.authenticate()
@@ -233,6 +239,7 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x.control = http.NewResponseController(w)
 	x.started = g.cfg.Now()
 	x.serial = g.serial.Add(1)
+	x.crowded = g.open.Add(1) > int64(g.cfg.StreamLimit)
 	ctx, stop := context.WithTimeout(r.Context(), g.cfg.Timeouts.Total)
 	x.stop = stop
 	x.ctx, x.cancel = context.WithCancelCause(ctx)
@@ -250,6 +257,12 @@ func (g *Gateway) end(x *exchange) {
 		x.record.Rule, x.record.Detail = "internal_error", "the gateway failed while it served this request; its log has the stack"
 		if !x.wrote {
 			x.refuse(&gatehouse.Error{Kind: gatehouse.Internal})
+		}
+	}
+	if x.wrote && !x.complete && x.record.Status < 300 && x.answer.upstream != nil {
+		// The answer broke off, but what it made is there: a caller that left a background response comes back for it.
+		if err := x.keep(); err != nil {
+			g.cfg.Logger.Error("objects of a broken answer are not recorded", "request_id", x.record.ID, "error", err)
 		}
 	}
 	if err := x.settle(); err != nil {
@@ -288,7 +301,7 @@ func (x *exchange) reset() {
 
 // admitConnection refuses a request beyond what one node holds open.
 func (x *exchange) admitConnection() error {
-	if n := x.g.open.Add(1); n > int64(x.g.cfg.StreamLimit) {
+	if x.crowded {
 		return &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "server_is_overloaded", RetryAfterMillis: 1000,
 			Message: "This gateway has as many open requests as it may have. Try again in a second; the operator can raise limits.streams."}
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -167,14 +168,42 @@ func (x *exchange) soleTenant() error {
 	return nil
 }
 
-// own records that the answer created an object, before the answer ends.
-func (x *exchange) own(id string) error {
-	if id == "" || len(id) > 256 {
+// maxID is the longest id of an object that is recorded. OpenAI's have some 60 characters; proxies that put theirs around it have
+// a few hundred.
+const maxID = 1024
+
+// keep records what the answer made so far, before the answer ends: the object itself, and the things inside it by whose ids later
+// requests may refer to them (output items, containers, audio).
+func (x *exchange) keep() error {
+	op := x.call.Op
+	stores := x.stores()
+	if stores {
+		if err := x.own(x.answerID(), op.Creates); err != nil {
+			return err
+		}
+	}
+	if op.Meter == "" || op.Stores == dialect.StoreUnlessFalse && op.Creates != "" && !stores {
+		return nil
+	}
+	made := x.capture.Made
+	if x.tapped {
+		made = slices.Values(x.tap.Summary().Made)
+	}
+	for id := range made {
+		if err := x.own(id, "item"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *exchange) own(id, kind string) error {
+	if id == "" || len(id) > maxID {
 		return nil
 	}
 	up := x.answer.upstream.ID
-	x.g.objects.put(id, ownership{x.id.Principal.Project, up, x.call.Op.Creates, false})
-	return x.g.cfg.Ledger.Own(gatehouse.Object{ID: id, Project: x.id.Principal.Project, Upstream: up, Kind: x.call.Op.Creates,
+	x.g.objects.put(id, ownership{x.id.Principal.Project, up, kind, false})
+	return x.g.cfg.Ledger.Own(gatehouse.Object{ID: id, Project: x.id.Principal.Project, Upstream: up, Kind: kind,
 		CreatedAt: gatehouse.MillisOf(x.g.cfg.Now())})
 }
 
@@ -212,5 +241,5 @@ func (x *exchange) answerID() string {
 	if x.tapped {
 		return x.tap.Summary().ID
 	}
-	return jsonText(x.capture.Get(usage.ID))
+	return x.capture.Text(usage.ID)
 }

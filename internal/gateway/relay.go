@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -29,11 +28,14 @@ const (
 // relay gives the upstream's answer to the caller and counts it on the way. It closes resp.
 func (x *exchange) relay(resp *outbound.Response) error {
 	defer resp.Close()
+	x.consumed = x.consumed || resp.Status < 300
 	body, err := identity(resp)
 	if err != nil {
 		return err
 	}
 	switch status := resp.Status; {
+	case status == http.StatusNotModified:
+		return x.relayBody(resp, body)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		x.record.Detail = "the upstream refused the credential it is called with (" + strconv.Itoa(status) + ")"
 		x.g.endpoints.refused(x.answer.upstream)
@@ -61,7 +63,7 @@ func identity(resp *outbound.Response) (io.Reader, error) {
 		in := &countingReader{r: resp.Body}
 		z, err := gzip.NewReader(in)
 		if err != nil {
-			return nil, fmt.Errorf("read a gzip answer: %w", err)
+			return nil, &gatehouse.Error{Kind: gatehouse.BadUpstream, Code: "upstream_encoding", Message: "The upstream's answer says it is gzip and is not, or broke off. Try again.", Err: err}
 		}
 		resp.ContentLength = -1
 		return &unzipped{z: z, in: in}, nil
@@ -102,9 +104,13 @@ func (u *unzipped) Read(p []byte) (int, error) {
 func (x *exchange) head(resp *outbound.Response, length int64) {
 	h := x.w.Header()
 	for name, value := range resp.Header.All() {
-		if name = http.CanonicalHeaderKey(name); dialect.ResponseHeader(name, value) {
+		// What was compressed is not any more: see identity.
+		if name = http.CanonicalHeaderKey(name); dialect.ResponseHeader(name, value) && name != "Content-Encoding" {
 			h[name] = append(h[name], value)
 		}
+	}
+	if h["Content-Type"] == nil {
+		h["Content-Type"] = nil // net/http would guess one
 	}
 	if x.tapped && h["Cache-Control"] == nil {
 		h["Cache-Control"] = noCache
@@ -112,12 +118,10 @@ func (x *exchange) head(resp *outbound.Response, length int64) {
 	if x.answer.upstream.Dialect == gatehouse.Mock {
 		h["X-Gatehouse-Mock"] = []string{"1"}
 	}
-	if length >= 0 {
+	if length >= 0 && resp.Status != http.StatusNoContent && resp.Status != http.StatusNotModified {
 		h["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	}
 	x.identify(h)
-	x.record.Status = resp.Status
-	x.record.FirstByteMillis = x.elapsed()
 	x.wrote = true
 	x.w.WriteHeader(resp.Status)
 }
@@ -132,11 +136,12 @@ func (x *exchange) relayError(resp *outbound.Response, body io.Reader) error {
 	out := dialect.TranslateError(dialect.FaceOf(x.answer.upstream), x.call.Face, resp.Status, text)
 	if resp.Status == http.StatusBadRequest && bytes.Contains(text, []byte(`"content_filter"`)) {
 		// Azure counts the prompt of a request that its filter refuses: the estimate of its size stands.
-		x.released = false
+		x.consumed = true
 	} else {
 		x.released = true
 	}
-	if err := x.settle(); err != nil {
+	x.begun(resp)
+	if err := x.settleWith(len(out)); err != nil {
 		return err
 	}
 	if !bytes.Equal(out, text) {
@@ -149,11 +154,12 @@ func (x *exchange) relayError(resp *outbound.Response, body io.Reader) error {
 // relayBody copies an answer that is not a stream of events. Its last byte waits for the settlement.
 func (x *exchange) relayBody(resp *outbound.Response, body io.Reader) error {
 	x.capture.Reset()
+	x.begun(resp)
 	bufp := copyPool.Get().(*[]byte)
 	defer copyPool.Put(bufp)
 	buf := *bufp
-	if resp.ContentLength == 0 || resp.Status == http.StatusNoContent {
-		if err := x.complete(); err != nil {
+	if resp.ContentLength == 0 || resp.Status == http.StatusNoContent || resp.Status == http.StatusNotModified {
+		if err := x.finishAnswer(0); err != nil {
 			return err
 		}
 		x.head(resp, resp.ContentLength)
@@ -168,7 +174,7 @@ func (x *exchange) relayBody(resp *outbound.Response, body io.Reader) error {
 			x.capture.Write(buf[:n])
 			last := total == resp.ContentLength
 			if last {
-				if err := x.complete(); err != nil {
+				if err := x.finishAnswer(int(total - x.record.BytesOut)); err != nil {
 					return err
 				}
 			}
@@ -194,7 +200,7 @@ func (x *exchange) relayBody(resp *outbound.Response, body io.Reader) error {
 		}
 		switch {
 		case err == io.EOF:
-			if err := x.complete(); err != nil {
+			if err := x.finishAnswer(int(total - x.record.BytesOut)); err != nil {
 				return err
 			}
 			if !x.wrote {
@@ -220,6 +226,7 @@ func (x *exchange) relayBody(resp *outbound.Response, body io.Reader) error {
 func (x *exchange) relayStream(resp *outbound.Response, body io.Reader) error {
 	x.stream, x.record.Stream = true, true
 	x.tapped = true
+	x.begun(resp)
 	x.tap.Reset(sse.Options{
 		Shape:          x.call.Op.Usage,
 		HideUsageChunk: x.answer.hide,
@@ -249,7 +256,7 @@ func (x *exchange) relayStream(resp *outbound.Response, body io.Reader) error {
 			if err := x.tap.Close(x.emitEvent()); err != nil {
 				return err
 			}
-			return x.complete()
+			return x.finishAnswer(0)
 		case err != nil:
 			return x.broken(err)
 		}
@@ -263,7 +270,7 @@ func (x *exchange) emitEvent() func(b []byte, final bool) error {
 	if x.emit == nil {
 		x.emit = func(b []byte, final bool) error {
 			if final {
-				if err := x.complete(); err != nil {
+				if err := x.finishAnswer(len(b)); err != nil {
 					return err
 				}
 			}
@@ -273,22 +280,36 @@ func (x *exchange) emitEvent() func(b []byte, final bool) error {
 	return x.emit
 }
 
-// complete records what the answer made and settles it. It runs before the caller can know that the answer is complete.
-func (x *exchange) complete() error {
-	if x.settled {
+// begun notes the status that the caller gets and when: the record of a short answer is written before the answer is.
+func (x *exchange) begun(resp *outbound.Response) {
+	x.record.Status = resp.Status
+	x.record.FirstByteMillis = x.elapsed()
+}
+
+// finishAnswer records what the answer made and settles it. It runs once, before the caller can know that the answer is complete;
+// rest is how many bytes of it are still to be written.
+func (x *exchange) finishAnswer(rest int) error {
+	if x.complete {
 		return nil
 	}
-	if x.stores() {
-		if err := x.own(x.answerID()); err != nil {
-			return err
-		}
+	if err := x.keep(); err != nil {
+		return err
 	}
 	if x.call.Op.Deletes != "" && x.call.Op.Owned {
 		if err := x.disown(); err != nil {
 			return err
 		}
 	}
-	return x.settle()
+	x.complete = true
+	return x.settleWith(rest)
+}
+
+// settleWith settles an answer of which rest bytes are still to be written: the record counts them.
+func (x *exchange) settleWith(rest int) error {
+	x.record.BytesOut += int64(rest)
+	err := x.settle()
+	x.record.BytesOut -= int64(rest)
+	return err
 }
 
 // broken ends an answer that the upstream did not finish. What passed is settled as an estimate; the caller must not take what it
@@ -355,7 +376,7 @@ func (x *exchange) pushDeadline() {
 		x.pushed = now
 		_ = x.control.SetWriteDeadline(now.Add(writeTime)) // only a ResponseWriter without a connection, as in tests, cannot
 		if context.Cause(x.ctx) != nil {
-			_ = x.control.SetWriteDeadline(time.Unix(1, 0)) // it was cut meanwhile: see Gateway.cut
+			_ = x.control.SetWriteDeadline(now.Add(lastWords)) // it was cut meanwhile: see Gateway.cut
 		}
 	}
 }

@@ -42,9 +42,9 @@ func (x *exchange) route() error {
 		err = x.routeModel(pinned)
 	case pinned != "":
 		up := x.g.cfg.Catalog.Upstream(pinned)
-		if up == nil {
+		if up == nil || !x.mayReach(up) {
 			return &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "upstream_removed", NoRetry: true,
-				Message: "The upstream that holds this object is no longer configured. Ask the operator to add it again."}
+				Message: "The upstream that holds this object is no longer configured for this project. Ask the operator to add it again."}
 		}
 		x.plan.add(up, "")
 	default:

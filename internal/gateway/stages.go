@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -160,12 +161,9 @@ func (x *exchange) settle() error {
 	x.settled = true
 	units, confidence, model, tier := x.count()
 	x.finishRecord()
-	x.settlement = ledger.Settlement{Request: &x.record, Released: x.released, Units: units, Confidence: confidence, UpstreamModel: model, ServiceTier: tier}
+	x.settlement = ledger.Settlement{Request: &x.record, Released: x.released || !x.consumed, Units: units, Confidence: confidence, UpstreamModel: model, ServiceTier: tier}
 	if up := x.answer.upstream; up != nil {
 		x.settlement.Dialect, x.settlement.Upstream = up.Dialect, up.Name
-	} else {
-		// Nothing went upstream.
-		x.settlement.Released = true
 	}
 	if model == "" {
 		x.settlement.UpstreamModel = x.answer.model
@@ -182,7 +180,7 @@ func (x *exchange) count() (u gatehouse.Units, c gatehouse.Confidence, model, ti
 		u, reported, model, tier, text = sum.Units, sum.Reported, clip(sum.Model), clip(sum.ServiceTier), sum.TextBytes
 	} else {
 		u, reported = usage.Of(x.call.Op.Usage, &x.capture)
-		model, tier, text = jsonText(x.capture.Get(usage.Model)), jsonText(x.capture.Get(usage.ServiceTier)), x.capture.TextBytes
+		model, tier, text = clip(x.capture.Text(usage.Model)), clip(x.capture.Text(usage.ServiceTier)), x.capture.TextBytes
 	}
 	if tier == "auto" {
 		tier = ""
@@ -206,20 +204,12 @@ func (x *exchange) addRequestUnits(u *gatehouse.Units) {
 	}
 }
 
-// jsonText returns the text of a captured JSON string without escapes, "" for everything else.
-func jsonText(raw []byte) string {
-	if len(raw) < 2 || raw[0] != '"' {
-		return ""
-	}
-	if s, err := strconv.Unquote(string(raw)); err == nil {
-		return clip(s)
-	}
-	return ""
-}
-
 // finishRecord completes the explain record as far as it is known now.
 func (x *exchange) finishRecord() {
 	x.record.Millis = x.elapsed()
+	if x.record.Status == 0 {
+		x.record.Status = StatusClientClosed
+	}
 	if x.record.Rule == "" {
 		x.record.Rule = ledger.RuleServed
 	}
@@ -230,9 +220,6 @@ func (x *exchange) elapsed() int64 { return x.g.cfg.Now().Sub(x.started).Millise
 
 // finish writes the explain record of an exchange that was never held, and the access log's line.
 func (g *Gateway) finish(x *exchange) {
-	if x.record.Status == 0 {
-		x.record.Status = StatusClientClosed
-	}
 	if !x.settled {
 		x.finishRecord()
 		g.cfg.Ledger.Decide(&x.record)
@@ -249,7 +236,7 @@ const StatusClientClosed = 499
 // refuse answers with an error in the caller's dialect. Once the head of an answer is out it can only end the connection.
 func (x *exchange) refuse(err error) {
 	if err == errClientGone || x.wrote {
-		x.aborted = x.aborted || x.wrote
+		x.aborted = true
 		return
 	}
 	e := gatehouse.Error{Kind: gatehouse.Internal, Err: err}
@@ -279,6 +266,9 @@ func (x *exchange) refuse(err error) {
 	h["Content-Type"] = jsonType
 	x.identify(h)
 	set := func(name, value string) { h[http.CanonicalHeaderKey(name)] = []string{value} }
+	if x.r.ProtoMajor == 1 && context.Cause(x.ctx) == errCut {
+		set("Connection", "close") // its deadlines are over
+	}
 	dialect.RetryHeaders(&e, set)
 	if e.Kind == gatehouse.Unauthenticated && !x.call.Face.IsAzure() {
 		set("Www-Authenticate", `Bearer realm="gatehouse"`)
