@@ -97,9 +97,11 @@ type Upstream struct {
 	Projects []string
 	// AllowPrivate lets this upstream's host resolve to loopback and private addresses; metadata addresses are refused always.
 	AllowPrivate bool
-	CreatedAt    Millis
-	RemovedAt    Millis
-	Rev          int64
+	// HTTP2 speaks HTTP/2 to the server where it offers it, and over plain http at once. HTTP/1.1 is cheaper and the default.
+	HTTP2     bool
+	CreatedAt Millis
+	RemovedAt Millis
+	Rev       int64
 }
 
 // Route is one way to serve a deployment.

@@ -30,6 +30,7 @@ type ManifestUpstream struct {
 	Credential   ManifestCredential `yaml:"credential"`
 	Projects     []string           `yaml:"projects"`      // whom the credential serves; absent: every project a deployment brings here
 	AllowPrivate bool               `yaml:"allow_private"` // the host may resolve to loopback and private addresses
+	HTTP2        bool               `yaml:"http2"`         // speak HTTP/2 where the server offers it
 }
 
 // ManifestCredential says with what an upstream is called.
@@ -161,7 +162,7 @@ func (a *application) run(m *Manifest, prune bool) error {
 		}
 		named[u.Name] = true
 		_, out, err := a.s.putUpstream(a.tx, a.who, UpstreamSpec{Name: u.Name, Dialect: gatehouse.Dialect(u.Dialect), BaseURL: u.BaseURL, APIVersion: u.APIVersion, Region: u.Region,
-			Credential: u.Credential.Key, CredentialHeader: u.Credential.Header, Projects: u.Projects, AllowPrivate: u.AllowPrivate})
+			Credential: u.Credential.Key, CredentialHeader: u.Credential.Header, Projects: u.Projects, AllowPrivate: u.AllowPrivate, HTTP2: u.HTTP2})
 		if err != nil {
 			return err
 		}

@@ -23,6 +23,7 @@ type UpstreamSpec struct {
 	CredentialHeader string
 	Projects         []string
 	AllowPrivate     bool
+	HTTP2            bool
 }
 
 // DeploymentSpec is a deployment as it is declared. Projects are names or ids, Routes name upstreams by name.
@@ -195,7 +196,7 @@ func (s *Service) putUpstream(tx *store.Tx, who *gatehouse.Principal, spec Upstr
 		return nil, nil, err
 	}
 	want := gatehouse.Upstream{Organization: who.Organization, Name: spec.Name, Dialect: spec.Dialect, BaseURL: spec.BaseURL, APIVersion: spec.APIVersion,
-		Region: spec.Region, Credential: spec.Credential, CredentialHeader: spec.CredentialHeader, Projects: projects, AllowPrivate: spec.AllowPrivate}
+		Region: spec.Region, Credential: spec.Credential, CredentialHeader: spec.CredentialHeader, Projects: projects, AllowPrivate: spec.AllowPrivate, HTTP2: spec.HTTP2}
 	out := &outcome{kind: "upstream", name: spec.Name}
 	old, err := s.upstreamNamed(tx, who, spec.Name)
 	if err != nil {
@@ -219,6 +220,7 @@ func (s *Service) putUpstream(tx *store.Tx, who *gatehouse.Principal, spec Upstr
 	note("credential_header", old.CredentialHeader != want.CredentialHeader)
 	note("projects", !slices.Equal(old.Projects, want.Projects))
 	note("allow_private", old.AllowPrivate != want.AllowPrivate)
+	note("http2", old.HTTP2 != want.HTTP2)
 	if len(out.changes) == 0 {
 		return old, out, nil
 	}

@@ -447,12 +447,13 @@ type upstream struct {
 	CredentialHeader string            `json:"credential_header,omitempty"`
 	Projects         []string          `json:"projects,omitempty"`
 	AllowPrivate     bool              `json:"allow_private,omitempty"`
+	HTTP2            bool              `json:"http2,omitempty"`
 	CreatedAt        int64             `json:"created_at,omitempty"`
 }
 
 func showUpstream(u *gatehouse.Upstream) (*upstream, string) {
 	return &upstream{Object: "gatehouse.upstream", ID: u.ID, Name: u.Name, Dialect: u.Dialect, BaseURL: u.BaseURL, APIVersion: u.APIVersion, Region: u.Region, Credential: u.Credential,
-		CredentialHeader: u.CredentialHeader, Projects: u.Projects, AllowPrivate: u.AllowPrivate, CreatedAt: u.CreatedAt.Seconds()}, u.ID
+		CredentialHeader: u.CredentialHeader, Projects: u.Projects, AllowPrivate: u.AllowPrivate, HTTP2: u.HTTP2, CreatedAt: u.CreatedAt.Seconds()}, u.ID
 }
 
 func (a *API) listUpstreams(ctx context.Context, c *call) (any, error) {
@@ -469,7 +470,7 @@ func (a *API) putUpstream(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	u, err := a.cfg.Admin.PutUpstream(ctx, c.who, admin.UpstreamSpec{Name: req.Name, Dialect: req.Dialect, BaseURL: req.BaseURL, APIVersion: req.APIVersion, Region: req.Region,
-		Credential: req.Credential, CredentialHeader: req.CredentialHeader, Projects: req.Projects, AllowPrivate: req.AllowPrivate})
+		Credential: req.Credential, CredentialHeader: req.CredentialHeader, Projects: req.Projects, AllowPrivate: req.AllowPrivate, HTTP2: req.HTTP2})
 	if err != nil {
 		return nil, err
 	}

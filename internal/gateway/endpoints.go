@@ -89,7 +89,7 @@ func (e *endpoints) build(ctx context.Context, up *gatehouse.Upstream) (*endpoin
 		}
 		private = true
 	}
-	client, err := outbound.NewEndpoint(outbound.Config{BaseURL: base, AllowPrivate: private})
+	client, err := outbound.NewEndpoint(outbound.Config{BaseURL: base, AllowPrivate: private, HTTP2: up.HTTP2})
 	if err != nil {
 		return nil, &gatehouse.Error{Kind: gatehouse.BadUpstream, Code: "upstream_misconfigured", NoRetry: true, Message: "Upstream `" + up.Name + "` cannot be called: its base_url is not usable.", Err: err}
 	}

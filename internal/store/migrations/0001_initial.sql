@@ -163,6 +163,7 @@ CREATE TABLE upstreams (
     credential_header TEXT COLLATE "C" NOT NULL,
     projects          TEXT COLLATE "C" NOT NULL,
     allow_private     BIGINT NOT NULL,
+    http2             BIGINT NOT NULL,
     created_at        BIGINT NOT NULL,
     removed_at        BIGINT NOT NULL,
     rev               BIGINT NOT NULL
