@@ -6,6 +6,7 @@ import (
 
 	"gatehouse"
 	"gatehouse/internal/mock/prose"
+	"gatehouse/internal/mock/scan"
 )
 
 // chatAnswer is what the mock has decided to say.
@@ -67,21 +68,21 @@ func appendChatUsage(b []byte, prompt, cached, audio, out, reasoning int) []byte
 func (a *chatAnswer) appendJSON(b []byte) []byte {
 	b = append(append(append(b, `{"id":"`...), a.id...), `","object":"chat.completion","created":`...)
 	b = strconv.AppendInt(b, a.created, 10)
-	b = appendString(append(b, `,"model":`...), a.model)
+	b = scan.AppendString(append(b, `,"model":`...), a.model)
 	b = append(b, `,"choices":[`...)
 	for i, t := range a.texts {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = appendInt(append(b, `{"index":`...), i)
-		b = appendString(append(b, `,"message":{"role":"assistant","content":`...), t)
+		b = scan.AppendString(append(b, `,"message":{"role":"assistant","content":`...), t)
 		b = append(append(append(b, `,"refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"`...), a.finish...), `"}`...)
 	}
 	b = append(b, ']')
 	if a.usage != nil {
 		b = append(append(b, `,"usage":`...), a.usage...)
 	}
-	b = appendString(append(b, `,"service_tier":`...), a.tier)
+	b = scan.AppendString(append(b, `,"service_tier":`...), a.tier)
 	return append(b, `,"system_fingerprint":"`+fingerprint+`"}`...)
 }
 
@@ -90,8 +91,8 @@ func (a *chatAnswer) appendJSON(b []byte) []byte {
 func (c *call) streamChat(a *chatAnswer, q *chatRequest) error {
 	head := append(append(append([]byte(nil), `{"id":"`...), a.id...), `","object":"chat.completion.chunk","created":`...)
 	head = strconv.AppendInt(head, a.created, 10)
-	head = appendString(append(head, `,"model":`...), a.model)
-	head = appendString(append(head, `,"service_tier":`...), a.tier)
+	head = scan.AppendString(append(head, `,"model":`...), a.model)
+	head = scan.AppendString(append(head, `,"service_tier":`...), a.tier)
 	head = append(head, `,"system_fingerprint":"`+fingerprint+`","choices":[`...)
 	usage := q.usage && a.usage != nil
 	e := c.stream()
@@ -100,13 +101,13 @@ func (c *call) streamChat(a *chatAnswer, q *chatRequest) error {
 		b = appendInt(append(append(b[:0], head...), `{"index":`...), i)
 		b = append(append(b, `,"delta":`...), delta...)
 		if content != "" {
-			b = append(appendString(append(b, `{"content":`...), content), '}')
+			b = append(scan.AppendString(append(b, `{"content":`...), content), '}')
 		}
 		b = append(b, `,"logprobs":null,"finish_reason":`...)
 		if finish == "" {
 			b = append(b, "null}]"...)
 		} else {
-			b = append(appendString(b, finish), "}]"...)
+			b = append(scan.AppendString(b, finish), "}]"...)
 		}
 		if usage {
 			b = append(b, `,"usage":null`...)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"gatehouse/internal/mock/prose"
+	"gatehouse/internal/mock/scan"
 )
 
 // dimensions returns how long a model's vectors are, and whether a request may shorten them.
@@ -83,7 +84,7 @@ func (c *call) embeddings() error {
 		}
 		b = append(b, "]}"...)
 	}
-	b = appendString(append(b, `],"model":`...), q.Model)
+	b = scan.AppendString(append(b, `],"model":`...), q.Model)
 	if !c.knobs.noUsage {
 		count := q.Input.tokens()
 		b = appendInt(append(b, `,"usage":{"prompt_tokens":`...), count)

@@ -40,30 +40,8 @@ type imageUsage struct {
 	Total        int            `json:"total_tokens"`
 }
 
-// imageTokens are OpenAI's published output tokens of gpt-image-1, by size and quality.
-var imageTokens = map[string]map[string]int{
-	"1024x1024": {"low": 272, "medium": 1056, "high": 4160},
-	"1024x1536": {"low": 408, "medium": 1584, "high": 6240},
-	"1536x1024": {"low": 400, "medium": 1568, "high": 6208},
-}
-
 // partialTokens is what OpenAI bills for each partial picture of a stream.
 const partialTokens = 100
-
-// outputTokens returns what a picture of size costs, 0 where the size or quality is not one. Sizes without a published figure
-// cost their share of a square's.
-func outputTokens(size, quality string) int {
-	if n := imageTokens[size][quality]; n > 0 {
-		return n
-	}
-	left, right, _ := strings.Cut(size, "x")
-	width, err := strconv.Atoi(left)
-	height, err2 := strconv.Atoi(right)
-	if err != nil || err2 != nil || width < 16 || height < 16 || width > 3840 || height > 3840 || width%16 != 0 || height%16 != 0 {
-		return 0
-	}
-	return imageTokens["1024x1024"][quality] * width * height / (1024 * 1024)
-}
 
 // inputImageTokens is what the mock counts for a picture that is edited.
 const inputImageTokens = 194
@@ -171,7 +149,7 @@ func (c *call) answerImages(q *imageRequest, model string) error {
 	if q.Format == "" {
 		q.Format = "png"
 	}
-	perImage := outputTokens(q.Size, q.Quality)
+	perImage := media.PictureTokens(q.Size, q.Quality)
 	switch {
 	case n < 1 || n > 10 || n > 1 && q.Model == "dall-e-3":
 		return invalid("n", "must be an integer from 1 to 10, and 1 for dall-e-3.")

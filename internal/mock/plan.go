@@ -7,6 +7,7 @@ import (
 
 	"gatehouse/internal/mock/media"
 	"gatehouse/internal/mock/prose"
+	"gatehouse/internal/mock/scan"
 )
 
 // maxTokens bounds the text of one answer.
@@ -55,7 +56,7 @@ func (p *plan) say(model string, seed uint64) string {
 	if !p.json {
 		return t
 	}
-	t = string(append(appendString([]byte(`{"mock": `), t), '}'))
+	t = string(append(scan.AppendString([]byte(`{"mock": `), t), '}'))
 	p.text = prose.Tokens(t)
 	if p.limit > 0 && p.reasoning+p.text > p.limit {
 		p.text, p.cut = p.limit-p.reasoning, true
@@ -67,27 +68,6 @@ func (p *plan) say(model string, seed uint64) string {
 // wantsJSON reports whether a response format asks for JSON. The mock answers one object for every schema.
 func wantsJSON(format []byte) bool {
 	return bytes.Contains(format, []byte(`"json_object"`)) || bytes.Contains(format, []byte(`"json_schema"`))
-}
-
-// appendString appends s as a JSON string. s is valid UTF-8.
-func appendString(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	from := 0
-	for i := range len(s) {
-		ch := s[i]
-		if ch >= 0x20 && ch != '"' && ch != '\\' {
-			continue
-		}
-		b = append(b, s[from:i]...)
-		if ch < 0x20 {
-			b = append(b, '\\', 'u', '0', '0', hex[ch>>4], hex[ch&15])
-		} else {
-			b = append(b, '\\', ch)
-		}
-		from = i + 1
-	}
-	return append(append(b, s[from:]...), '"')
 }
 
 func appendInt(b []byte, n int) []byte { return strconv.AppendInt(b, int64(n), 10) }

@@ -8,6 +8,8 @@ import (
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"strconv"
+	"strings"
 )
 
 // Format is a format of pictures, named as output_format names it.
@@ -23,7 +25,7 @@ const (
 // mirror image, as the bits of seed want it, with the label in its metadata.
 func Picture(format Format, seed uint64, label string) ([]byte, error) {
 	back := color.RGBA{240, 240, 240, 255}
-	front := color.RGBA{uint8(seed >> 8 & 0x7f), uint8(seed >> 16 & 0x7f), uint8(seed >> 24 & 0x7f), 255}
+	front := color.RGBA{uint8(seed >> 32 & 0x7f), uint8(seed >> 40 & 0x7f), uint8(seed >> 48 & 0x7f), 255}
 	m := image.NewPaletted(image.Rect(0, 0, 64, 64), color.Palette{back, front})
 	for y := range 64 {
 		for x := range 64 {
@@ -61,4 +63,26 @@ func comment(b []byte, text string) []byte {
 	out = binary.BigEndian.AppendUint16(out, uint16(len(text)+2))
 	out = append(out, text...)
 	return append(out, b[2:]...)
+}
+
+// imageTokens are OpenAI's published output tokens of gpt-image-1, by size and quality.
+var imageTokens = map[string]map[string]int{
+	"1024x1024": {"low": 272, "medium": 1056, "high": 4160},
+	"1024x1536": {"low": 408, "medium": 1584, "high": 6240},
+	"1536x1024": {"low": 400, "medium": 1568, "high": 6208},
+}
+
+// PictureTokens returns what a picture of size costs, 0 where the size or quality is not one. Sizes without a published figure
+// cost their share of a square's.
+func PictureTokens(size, quality string) int {
+	if n := imageTokens[size][quality]; n > 0 {
+		return n
+	}
+	left, right, _ := strings.Cut(size, "x")
+	width, err := strconv.Atoi(left)
+	height, err2 := strconv.Atoi(right)
+	if err != nil || err2 != nil || width < 16 || height < 16 || width > 3840 || height > 3840 || width%16 != 0 || height%16 != 0 {
+		return 0
+	}
+	return imageTokens["1024x1024"][quality] * width * height / (1024 * 1024)
 }

@@ -1,4 +1,4 @@
-// Package scan reads JSON front to back without reflection. encoding/json would cost more than all the rest of a chat answer, and
+// Package scan reads JSON front to back, and writes its strings, without reflection. encoding/json would cost more than all the rest of a chat answer, and
 // the mock stands in for upstreams when a gateway is measured. It owns the grammar of JSON (RFC 8259, save that strings are not
 // checked to be UTF-8) and knows nothing of what the values mean.
 package scan
@@ -247,6 +247,27 @@ func Unquote(raw, scratch []byte) (text []byte, _ []byte) {
 	}
 	out = append(out, raw[from:]...)
 	return out, out
+}
+
+// AppendString appends s as a JSON string. s is valid UTF-8.
+func AppendString(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	from := 0
+	for i := range len(s) {
+		ch := s[i]
+		if ch >= 0x20 && ch != '"' && ch != '\\' {
+			continue
+		}
+		b = append(b, s[from:i]...)
+		if ch < 0x20 {
+			b = append(b, '\\', 'u', '0', '0', hex[ch>>4], hex[ch&15])
+		} else {
+			b = append(b, '\\', ch)
+		}
+		from = i + 1
+	}
+	return append(append(b, s[from:]...), '"')
 }
 
 func hex4(b []byte) (rune, bool) {

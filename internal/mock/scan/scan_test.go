@@ -70,3 +70,16 @@ func TestScanner(t *testing.T) {
 		t.Errorf("Unquote = %q over %q", got, scratch[:cap(scratch)])
 	}
 }
+
+func FuzzAppendString(f *testing.F) {
+	f.Add("plain \"quoted\" \\ \n\x00\x1f\u2028é")
+	f.Fuzz(func(t *testing.T, s string) {
+		if !utf8.ValidString(s) {
+			return
+		}
+		var back string
+		if b := AppendString(nil, s); json.Unmarshal(b, &back) != nil || back != s {
+			t.Fatalf("%q is written as %s", s, b)
+		}
+	})
+}
