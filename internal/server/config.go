@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -87,10 +88,14 @@ type Log struct {
 type Duration time.Duration
 
 // UnmarshalYAML reads a duration such as 30s or 2m.
-func (d *Duration) UnmarshalYAML(text []byte) error {
-	v, err := time.ParseDuration(strings.Trim(string(text), `"' `))
+func (d *Duration) UnmarshalYAML(decode func(any) error) error {
+	var text string
+	if err := decode(&text); err != nil {
+		return err
+	}
+	v, err := time.ParseDuration(text)
 	if err != nil {
-		return fmt.Errorf("%s is not a duration such as 30s or 2m", text)
+		return fmt.Errorf("%q is not a duration such as 30s or 2m", text)
 	}
 	*d = Duration(v)
 	return nil
@@ -100,18 +105,21 @@ func (d *Duration) UnmarshalYAML(text []byte) error {
 type Size int64
 
 // UnmarshalYAML reads a size.
-func (s *Size) UnmarshalYAML(text []byte) error {
-	number := strings.Trim(string(text), `"' `)
-	unit := int64(1)
+func (s *Size) UnmarshalYAML(decode func(any) error) error {
+	var text string
+	if err := decode(&text); err != nil {
+		return err
+	}
+	number, unit := text, int64(1)
 	for suffix, n := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
 		if rest, ok := strings.CutSuffix(number, suffix); ok {
 			number, unit = rest, n
 			break
 		}
 	}
-	var n int64
-	if _, err := fmt.Sscanf(number+"\n", "%d\n", &n); err != nil || n < 0 || n > 1<<50/unit {
-		return fmt.Errorf("%s is not a size such as 65536, 64KiB, 10MiB or 1GiB", text)
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 0 || n > 1<<50/unit {
+		return fmt.Errorf("%q is not a size such as 65536, 64KiB, 10MiB or 1GiB", text)
 	}
 	*s = Size(n * unit)
 	return nil
