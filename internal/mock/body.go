@@ -46,9 +46,17 @@ func (c *call) body(use func([]byte) error) error {
 			return use(b)
 		}
 		if err != nil {
-			return errGone
+			return c.unreadable(err)
 		}
 	}
+}
+
+// unreadable is what a body that breaks off, or is not framed as HTTP wants it, is answered with.
+func (c *call) unreadable(err error) error {
+	if c.r.Context().Err() != nil {
+		return errGone
+	}
+	return &apiError{status: 400, message: "The request body could not be read: " + err.Error()}
 }
 
 var tooLarge = &apiError{status: 413, message: "Maximum content size limit exceeded for the mock upstream."}
@@ -112,10 +120,7 @@ func (c *call) form() (*form, error) {
 			return nil, tooLarge
 		}
 		if err != nil {
-			if c.r.Context().Err() != nil {
-				return nil, errGone
-			}
-			return nil, &apiError{status: 400, message: "Could not parse multipart form."}
+			return nil, c.unreadable(err)
 		}
 		name := part.FormName()
 		if n := len(name); n > 2 && name[n-2:] == "[]" {

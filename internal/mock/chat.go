@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"gatehouse/internal/mock/media"
 	"gatehouse/internal/mock/prose"
 	"gatehouse/internal/mock/scan"
 )
@@ -227,7 +228,7 @@ func (q *chatRequest) content(s *scan.Scanner) error {
 			case "input_audio":
 				raw, err := s.Raw()
 				q.seed = prose.Hash(q.seed, raw)
-				n := audioTokens(len(raw) * 3 / 4)
+				n := media.SoundTokens(len(raw) * 3 / 4)
 				q.audio += n
 				q.prompt += n
 				return err

@@ -7,7 +7,7 @@
 // # It never pretends
 //
 // Every answer bears the header x-gatehouse-mock: 1, every text begins with a label such as "[mock gpt-4o]", and pictures and
-// sound carry the label in their metadata. Everything but ids and times follows from the request alone: the same request gets
+// sound carry the label in their metadata where the format has a place for it. Everything but ids and times follows from the request alone: the same request gets
 // the same text, vectors, picture and usage.
 //
 // # Counting
@@ -24,7 +24,8 @@
 //     medium, high, xhigh
 //   - speech: 50 tokens a second, one for each token of the input; transcription: 10 tokens for each second of sound, and one
 //     second for each started second where a model counts time (whisper-1)
-//   - images: OpenAI's published figures for size and quality; pictures themselves are always 64 by 64 pixels
+//   - images: OpenAI's published figures for size and quality (a size without one costs its share of a square's), 100 for each
+//     partial picture of a stream and 194 for each picture that is edited; pictures themselves are always 64 by 64 pixels
 //
 // # Knobs
 //

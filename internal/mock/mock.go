@@ -141,8 +141,8 @@ var routes = []route{
 	{"GET", "models/*", (*call).getModel},
 }
 
-// ServeHTTP answers one request. An answer that a knob cuts short ends by panicking with http.ErrAbortHandler, as net/http
-// wants it.
+// ServeHTTP answers one request. An answer that a knob cuts short, or whose caller has left, ends by panicking with
+// http.ErrAbortHandler, as net/http wants it: to return would make an empty 200 of an answer that was not begun.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{s: s, w: w, r: r, started: s.now(), project: r.Header.Get("OpenAI-Project")}
 	h := w.Header()
@@ -150,10 +150,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h["X-Request-Id"] = []string{gatehouse.NewID(gatehouse.PrefixRequest)}
 	h["Openai-Version"] = []string{"2020-10-01"}
 	err := c.serve()
-	if err == nil || errors.Is(err, errGone) {
+	if err == nil {
 		return
 	}
-	if errors.Is(err, errCut) {
+	if errors.Is(err, errCut) || errors.Is(err, errGone) {
 		panic(http.ErrAbortHandler)
 	}
 	e, ok := errors.AsType[*apiError](err)

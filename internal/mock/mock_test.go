@@ -1,9 +1,11 @@
 package mock
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -284,5 +286,27 @@ func mustUnmarshal(t testing.TB, b []byte, v any) {
 	t.Helper()
 	if err := json.Unmarshal(b, v); err != nil {
 		t.Fatalf("%s: %v", b, err)
+	}
+}
+
+// TestUnreadableBody sends chunks that are not framed as HTTP wants them: an answer must say so, not pretend.
+func TestUnreadableBody(t *testing.T) {
+	h := serve(t)
+	for _, contentType := range []string{"application/json", "multipart/form-data; boundary=x"} {
+		path := map[bool]string{true: "/v1/chat/completions", false: "/v1/files"}[contentType == "application/json"]
+		conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "POST "+path+" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sesame\r\nContent-Type: "+contentType+"\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		h.want("status", res.StatusCode, 400)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"gatehouse/internal/mock/media"
 	"gatehouse/internal/mock/prose"
 	"gatehouse/internal/mock/scan"
 )
@@ -71,6 +70,3 @@ func wantsJSON(format []byte) bool {
 }
 
 func appendInt(b []byte, n int) []byte { return strconv.AppendInt(b, int64(n), 10) }
-
-// audioTokens is what the mock counts for n bytes of pcm16 at 24 kHz: ten tokens a second, at least one.
-func audioTokens(n int) int { return max(1, n*10/(2*media.SampleRate)) }

@@ -193,3 +193,6 @@ func Millis(b []byte) int {
 	}
 	return len(b) / 16
 }
+
+// SoundTokens is what the mock counts for n bytes of PCM: ten tokens a second, at least one.
+func SoundTokens(n int) int { return max(1, n*10/(2*SampleRate)) }
