@@ -7,8 +7,8 @@
 // # It never pretends
 //
 // Every answer bears the header x-gatehouse-mock: 1, every text begins with a label such as "[mock gpt-4o]", and pictures and
-// sound carry the label in their metadata where the format has a place for it. Everything but ids and times follows from the request alone: the same request gets
-// the same text, vectors, picture and usage.
+// sound carry the label in their metadata where the format has a place for it. Everything but ids and times follows from the
+// request alone: the same request gets the same text, vectors, picture and usage.
 //
 // # Counting
 //

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// The bounds of what is kept. They are variables of a store so that its tests need not fill 256 MiB.
+// The bounds of what is kept. A store has its own copy, so that its tests need not fill 256 MiB.
 const (
 	maxProjects       = 1000
 	maxProjectObjects = 1000
