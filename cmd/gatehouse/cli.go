@@ -40,17 +40,17 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if args == nil {
 		root.SetArgs([]string{})
 	}
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
-	if !c.began {
-		if _, ok := errors.AsType[*usageError](err); !ok {
-			err = &usageError{err}
-		}
+	_, misused := errors.AsType[*usageError](err)
+	misused = misused || !c.began // cobra's own errors, such as a flag that is missing
+	if _, ok := asHint(err); !ok && misused {
+		err = hint(err, "`%s --help` explains it.", cmd.CommandPath())
 	}
 	c.out.fail(explainError(ctx, err, &c.remote))
-	if _, ok := errors.AsType[*usageError](err); ok {
+	if misused {
 		return exitUsage
 	}
 	return exitFailed

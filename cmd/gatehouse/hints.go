@@ -32,9 +32,6 @@ func explainError(ctx context.Context, err error, to *remote) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return errors.New("interrupted")
 	}
-	if _, ok := errors.AsType[*usageError](err); ok {
-		return hint(err, "`gatehouse --help` lists the commands.")
-	}
 	return to.explain(err)
 }
 

@@ -129,11 +129,11 @@ func (c *cli) init() *cobra.Command {
 	cmd.Long = "Creates what a new installation needs: the schema, pepper and encryption key (at the file:// references\n" +
 		"of the configuration, unless they are there), and an organization with its default project, its owner and\n" +
 		"the first admin key, printed once. On a database that has organizations it adds one."
-	cmd.Flags().StringVar(&config, "config", "", "configuration file (required)")
+	required(cmd, &config, "config", "configuration file")
 	cmd.Flags().StringVar(&req.Organization, "organization", "Default", "name of the organization")
 	cmd.Flags().StringVar(&req.Owner, "owner", "", "name of its first owner (default: the user who runs this)")
 	cmd.Flags().StringVar(&req.Email, "email", "", "the owner's address")
-	return required(cmd, "config")
+	return cmd
 }
 
 // hostUser returns a name for the first owner when none was given.
@@ -163,18 +163,7 @@ func (c *cli) serve() *cobra.Command {
 	cmd.Long = "Runs a production node as its configuration says, with JSON lines of log on stderr. It refuses an empty\n" +
 		"database: run `gatehouse init` first. SIGTERM or Ctrl-C drains: open requests may finish within `drain`;\n" +
 		"a second one ends the process at once."
-	cmd.Flags().StringVar(&config, "config", "", "configuration file (required)")
-	return required(cmd, "config")
-}
-
-// required marks flags without which a command line makes no sense.
-func required(cmd *cobra.Command, flags ...string) *cobra.Command {
-	for _, name := range flags {
-		if err := cmd.MarkFlagRequired(name); err != nil {
-			panic(err) // the flag is not defined: a mistake in this file
-		}
-	}
-	return cmd
+	return required(cmd, &config, "config", "configuration file")
 }
 
 func readConfig(path string) (*server.Config, error) {
