@@ -1,0 +1,262 @@
+package sdk
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+
+	"gatehouse/gatehousetest"
+)
+
+// restricted is a key with restrictions that OpenAI's API cannot express.
+type restricted struct {
+	ID    string `json:"id"`
+	Value string `json:"value"`
+}
+
+// newKey creates a key of the project's first user.
+func newKey(t *testing.T, s *gatehousetest.Server, restrictions map[string]any) restricted {
+	t.Helper()
+	var users struct {
+		Data []struct {
+			ID string `json:"id"`
+		} `json:"data"`
+	}
+	s.Admin(http.MethodGet, "/gatehouse/v1/users", "", &users)
+	restrictions["class"], restrictions["project_id"], restrictions["user_id"], restrictions["name"] = "project", s.ProjectID, users.Data[0].ID, "restricted"
+	var key restricted
+	s.Admin(http.MethodPost, "/gatehouse/v1/keys", encode(t, restrictions), &key)
+	return key
+}
+
+func TestGoAdmin(t *testing.T) {
+	s := gatehousetest.Start(t, gatehousetest.Options{})
+	// Both headers come with admin calls too.
+	c := client(s, option.WithOrganization(s.OrganizationID), option.WithProject(s.ProjectID))
+	org := c.Admin.Organization
+	ctx := t.Context()
+	now := time.Now().Unix()
+	call := func(key string) error {
+		_, err := c.Chat.Completions.New(ctx, ask("gpt-4o"), option.WithAPIKey(key))
+		return err
+	}
+
+	t.Run("projects", func(t *testing.T) {
+		made := must[*openai.Project](t)(org.Projects.New(ctx, openai.AdminOrganizationProjectNewParams{Name: "Alpha"}))
+		if made.Object != "organization.project" || made.Status != "active" || made.Name != "Alpha" || made.CreatedAt < now-5 || made.ArchivedAt != 0 {
+			t.Errorf("project %s", made.RawJSON())
+		}
+		updated := must[*openai.Project](t)(org.Projects.Update(ctx, made.ID, openai.AdminOrganizationProjectUpdateParams{Name: openai.String("Beta")}))
+		found := must[*openai.Project](t)(org.Projects.Get(ctx, made.ID))
+		if updated.Name != "Beta" || found.Name != "Beta" {
+			t.Errorf("updated %s, found %s", updated.RawJSON(), found.RawJSON())
+		}
+		account := must[*openai.AdminOrganizationProjectServiceAccountNewResponse](t)(org.Projects.ServiceAccounts.New(ctx, made.ID, openai.AdminOrganizationProjectServiceAccountNewParams{Name: "bot"}))
+		inIt := []option.RequestOption{option.WithAPIKey(account.APIKey.Value), option.WithProject(made.ID)}
+		if _, err := c.Chat.Completions.New(ctx, ask("gpt-4o"), inIt...); err != nil {
+			t.Error(err)
+		}
+		archived := must[*openai.Project](t)(org.Projects.Archive(ctx, made.ID))
+		if archived.Status != "archived" || archived.ArchivedAt < made.CreatedAt {
+			t.Errorf("archived %s", archived.RawJSON())
+		}
+		_, err := c.Chat.Completions.New(ctx, ask("gpt-4o"), inIt...)
+		failure{status: 401, code: "project_archived"}.check(t, s, err)
+		for _, withArchived := range []bool{false, true} {
+			list := org.Projects.ListAutoPaging(ctx, openai.AdminOrganizationProjectListParams{IncludeArchived: openai.Bool(withArchived)})
+			all := pages(t, list.Next, list.Current, list.Err)
+			if there := slices.ContainsFunc(all, func(p openai.Project) bool { return p.ID == made.ID }); there != withArchived {
+				t.Errorf("include_archived=%v: listed %v", withArchived, there)
+			}
+		}
+	})
+
+	t.Run("service accounts", func(t *testing.T) {
+		accounts := org.Projects.ServiceAccounts
+		made := must[*openai.AdminOrganizationProjectServiceAccountNewResponse](t)(accounts.New(ctx, s.ProjectID, openai.AdminOrganizationProjectServiceAccountNewParams{Name: "robot"}))
+		if !strings.HasPrefix(made.APIKey.Value, "sk-svcacct-gtk") || made.Role != "member" || made.APIKey.JSON.ExpiresAt.Raw() != "null" {
+			t.Errorf("account %s", made.RawJSON())
+		}
+		bare := must[*openai.AdminOrganizationProjectServiceAccountNewResponse](t)(accounts.New(ctx, s.ProjectID, openai.AdminOrganizationProjectServiceAccountNewParams{Name: "bare", CreateServiceAccountOnly: openai.Bool(true)}))
+		if bare.JSON.APIKey.Raw() != "null" {
+			t.Errorf("account %s", bare.RawJSON())
+		}
+		if got := must[*openai.ProjectServiceAccount](t)(accounts.Update(ctx, s.ProjectID, made.ID, openai.AdminOrganizationProjectServiceAccountUpdateParams{Name: openai.String("droid")})); got.Name != "droid" {
+			t.Errorf("updated %s", got.RawJSON())
+		}
+		if got := must[*openai.ProjectServiceAccount](t)(accounts.Get(ctx, s.ProjectID, made.ID)); got.Name != "droid" {
+			t.Errorf("found %s", got.RawJSON())
+		}
+		second := must[*openai.AdminOrganizationProjectServiceAccountAPIKeyNewResponse](t)(accounts.APIKeys.New(ctx, s.ProjectID, made.ID, openai.AdminOrganizationProjectServiceAccountAPIKeyNewParams{
+			Name: openai.String("second"), Scopes: []string{"model.request"}, ExpiresInSeconds: openai.Int(3600)}))
+		if second.ExpiresAt < now+3595 {
+			t.Errorf("key %s", second.RawJSON())
+		}
+		for _, key := range []string{made.APIKey.Value, second.Value} {
+			if err := call(key); err != nil {
+				t.Error(err)
+			}
+		}
+		deleted := must[*openai.AdminOrganizationProjectAPIKeyDeleteResponse](t)(org.Projects.APIKeys.Delete(ctx, s.ProjectID, second.ID))
+		if !deleted.Deleted || deleted.ID != second.ID {
+			t.Errorf("deleted %s", deleted.RawJSON())
+		}
+		failure{status: 401, code: "api_key_revoked"}.check(t, s, call(second.Value))
+		must[*openai.AdminOrganizationProjectServiceAccountDeleteResponse](t)(accounts.Delete(ctx, s.ProjectID, made.ID))
+		failure{status: 401}.check(t, s, call(made.APIKey.Value))
+	})
+
+	t.Run("project keys", func(t *testing.T) {
+		keys := org.Projects.APIKeys
+		key := newKey(t, s, map[string]any{})
+		found := must[*openai.ProjectAPIKey](t)(keys.Get(ctx, s.ProjectID, key.ID))
+		if found.Owner.Type != "user" || found.Owner.User.ID == "" || found.OwnerProjectAccess != "active" || found.JSON.LastUsedAt.Raw() != "null" || strings.Contains(found.RawJSON(), key.Value) {
+			t.Errorf("key %s", found.RawJSON())
+		}
+		must[*openai.ProjectAPIKey](t)(keys.Update(ctx, s.ProjectID, key.ID, openai.AdminOrganizationProjectAPIKeyUpdateParams{Scopes: []string{"api.all.read"}}))
+		failure{status: 401, code: "missing_scope"}.check(t, s, call(key.Value))
+		updated := must[*openai.ProjectAPIKey](t)(keys.Update(ctx, s.ProjectID, key.ID, openai.AdminOrganizationProjectAPIKeyUpdateParams{Scopes: []string{}, ExpiresInSeconds: 3600}))
+		if updated.ExpiresAt < now+3595 {
+			t.Errorf("updated %s", updated.RawJSON())
+		}
+		if err := call(key.Value); err != nil {
+			t.Error(err)
+		}
+		for access, want := range map[openai.AdminOrganizationProjectAPIKeyListParamsOwnerProjectAccess]bool{"active": true, "any": true, "inactive": false} {
+			list := keys.ListAutoPaging(ctx, s.ProjectID, openai.AdminOrganizationProjectAPIKeyListParams{OwnerProjectAccess: access})
+			all := pages(t, list.Next, list.Current, list.Err)
+			if got := slices.ContainsFunc(all, func(k openai.ProjectAPIKey) bool { return k.ID == key.ID }); got != want {
+				t.Errorf("owner_project_access=%s: listed %v", access, got)
+			}
+		}
+		must[*openai.AdminOrganizationProjectAPIKeyDeleteResponse](t)(keys.Delete(ctx, s.ProjectID, key.ID))
+		failure{status: 401, code: "api_key_revoked"}.check(t, s, call(key.Value))
+		_, err := keys.Get(ctx, s.ProjectID, key.ID)
+		failure{status: 404}.check(t, s, err)
+	})
+
+	t.Run("admin keys", func(t *testing.T) {
+		keys := org.AdminAPIKeys
+		made := must[*openai.AdminOrganizationAdminAPIKeyNewResponse](t)(keys.New(ctx, openai.AdminOrganizationAdminAPIKeyNewParams{Name: "ci", ExpiresInSeconds: openai.Int(3600)}))
+		if !strings.HasPrefix(made.Value, "sk-admin-gtk") || made.ExpiresAt < now+3595 {
+			t.Errorf("key %s", made.RawJSON())
+		}
+		found := must[*openai.AdminAPIKey](t)(keys.Get(ctx, made.ID))
+		if found.Name != "ci" || found.Owner.Type != "user" || strings.Contains(found.RawJSON(), made.Value) {
+			t.Errorf("key %s", found.RawJSON())
+		}
+		with := option.WithAdminAPIKey(made.Value)
+		if _, err := org.Projects.List(ctx, openai.AdminOrganizationProjectListParams{}, with); err != nil {
+			t.Error(err)
+		}
+		must[*openai.AdminOrganizationAdminAPIKeyDeleteResponse](t)(keys.Delete(ctx, made.ID))
+		_, err := org.Projects.List(ctx, openai.AdminOrganizationProjectListParams{}, with)
+		failure{status: 401, code: "api_key_revoked"}.check(t, s, err)
+	})
+
+	t.Run("refusals", func(t *testing.T) {
+		_, err := org.Projects.Get(ctx, "proj_nobodymadethis")
+		failure{status: 404}.check(t, s, err)
+		_, err = org.Projects.New(ctx, openai.AdminOrganizationProjectNewParams{Name: ""})
+		failure{status: 400, code: "missing_required_parameter", param: "name"}.check(t, s, err)
+		_, err = org.Projects.List(ctx, openai.AdminOrganizationProjectListParams{}, option.WithAdminAPIKey(s.APIKey))
+		failure{status: 403, code: "missing_scope"}.check(t, s, err)
+		_, err = org.Projects.List(ctx, openai.AdminOrganizationProjectListParams{Limit: openai.Int(101)})
+		failure{status: 400, param: "limit"}.check(t, s, err)
+	})
+}
+
+func TestGoPaging(t *testing.T) {
+	s := gatehousetest.Start(t, gatehousetest.Options{})
+	c := client(s)
+	org := c.Admin.Organization
+	ctx := t.Context()
+	const count = 43
+	var projects, accounts, keys, adminKeys []string
+	for range count {
+		projects = append(projects, must[*openai.Project](t)(org.Projects.New(ctx, openai.AdminOrganizationProjectNewParams{Name: "many"})).ID)
+		account := must[*openai.AdminOrganizationProjectServiceAccountNewResponse](t)(org.Projects.ServiceAccounts.New(ctx, s.ProjectID, openai.AdminOrganizationProjectServiceAccountNewParams{Name: "many"}))
+		accounts, keys = append(accounts, account.ID), append(keys, account.APIKey.ID)
+		adminKeys = append(adminKeys, must[*openai.AdminOrganizationAdminAPIKeyNewResponse](t)(org.AdminAPIKeys.New(ctx, openai.AdminOrganizationAdminAPIKeyNewParams{Name: "many"})).ID)
+	}
+	lists := []struct {
+		name string
+		made []string
+		list func(limit int64) []string
+	}{
+		{"projects", projects, func(limit int64) (ids []string) {
+			l := org.Projects.ListAutoPaging(ctx, openai.AdminOrganizationProjectListParams{Limit: openai.Int(limit)})
+			for _, e := range pages(t, l.Next, l.Current, l.Err) {
+				ids = append(ids, e.ID)
+			}
+			return ids
+		}},
+		{"service accounts", accounts, func(limit int64) (ids []string) {
+			l := org.Projects.ServiceAccounts.ListAutoPaging(ctx, s.ProjectID, openai.AdminOrganizationProjectServiceAccountListParams{Limit: openai.Int(limit)})
+			for _, e := range pages(t, l.Next, l.Current, l.Err) {
+				ids = append(ids, e.ID)
+			}
+			return ids
+		}},
+		{"project keys", keys, func(limit int64) (ids []string) {
+			l := org.Projects.APIKeys.ListAutoPaging(ctx, s.ProjectID, openai.AdminOrganizationProjectAPIKeyListParams{Limit: openai.Int(limit), OwnerProjectAccess: "active"})
+			for _, e := range pages(t, l.Next, l.Current, l.Err) {
+				ids = append(ids, e.ID)
+			}
+			return ids
+		}},
+		{"admin keys", adminKeys, func(limit int64) (ids []string) {
+			l := org.AdminAPIKeys.ListAutoPaging(ctx, openai.AdminOrganizationAdminAPIKeyListParams{Limit: openai.Int(limit), Order: "asc"})
+			for _, e := range pages(t, l.Next, l.Current, l.Err) {
+				ids = append(ids, e.ID)
+			}
+			return ids
+		}},
+	}
+	for _, tt := range lists {
+		t.Run(tt.name, func(t *testing.T) {
+			all := tt.list(100)
+			var made []string
+			for _, id := range all {
+				if slices.Contains(tt.made, id) {
+					made = append(made, id)
+				}
+			}
+			if !slices.Equal(made, tt.made) {
+				t.Errorf("listed %d of the %d that were made, or in another order", len(made), len(tt.made))
+			}
+			for limit := int64(3); limit <= 7; limit++ {
+				if got := tt.list(limit); !slices.Equal(got, all) {
+					t.Errorf("pages of %d gave %d elements, one page gave %d", limit, len(got), len(all))
+				}
+			}
+		})
+	}
+}
+
+func TestGoUsage(t *testing.T) {
+	s := gatehousetest.Start(t, gatehousetest.Options{})
+	c := client(s)
+	ctx := t.Context()
+	start := time.Now().Unix() - 60
+	chat := must[*openai.ChatCompletion](t)(c.Chat.Completions.New(ctx, ask("gpt-4o")))
+	made := must[*openai.CreateEmbeddingResponse](t)(c.Embeddings.New(ctx, openai.EmbeddingNewParams{Model: "text-embedding-3-small", Input: openai.EmbeddingNewParamsInputUnion{OfString: openai.String("one two three")}}))
+
+	completions := must[*openai.AdminOrganizationUsageCompletionsResponse](t)(c.Admin.Organization.Usage.Completions(ctx, openai.AdminOrganizationUsageCompletionsParams{StartTime: start, GroupBy: []string{"model", "project_id"}, ProjectIDs: []string{s.ProjectID}}))
+	if len(completions.Data) != 1 || len(completions.Data[0].Results) != 1 || completions.HasMore {
+		t.Fatalf("usage %s", completions.RawJSON())
+	}
+	r := completions.Data[0].Results[0]
+	if r.Object != "organization.usage.completions.result" || r.Model != "gpt-4o" || r.ProjectID != s.ProjectID || r.NumModelRequests != 1 || r.InputTokens != chat.Usage.PromptTokens || r.OutputTokens != chat.Usage.CompletionTokens {
+		t.Errorf("usage %s, want %+v", completions.RawJSON(), chat.Usage)
+	}
+	embeddings := must[*openai.AdminOrganizationUsageEmbeddingsResponse](t)(c.Admin.Organization.Usage.Embeddings(ctx, openai.AdminOrganizationUsageEmbeddingsParams{StartTime: start}))
+	if len(embeddings.Data) != 1 || len(embeddings.Data[0].Results) != 1 || embeddings.Data[0].Results[0].InputTokens != made.Usage.PromptTokens {
+		t.Errorf("usage %s, want %+v", embeddings.RawJSON(), made.Usage)
+	}
+}

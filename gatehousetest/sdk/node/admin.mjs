@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import OpenAI from 'openai';
+import { administrator, client, collect, newKey, organization, project } from './setup.mjs';
+
+const { organization: org } = administrator({ organization, project }).admin; // both headers come with admin calls too
+const now = Math.floor(Date.now() / 1000);
+const ask = { model: 'gpt-4o', messages: [{ role: 'user', content: 'Hi' }] };
+
+test('projects', async () => {
+  const made = await org.projects.create({ name: 'Alpha' });
+  assert.match(made.id, /^proj_/);
+  assert.ok(made.created_at >= now - 5);
+  const { object, name, status, archived_at } = made;
+  assert.deepEqual({ object, name, status, archived_at }, { object: 'organization.project', name: 'Alpha', status: 'active', archived_at: null });
+  assert.equal((await org.projects.retrieve(made.id)).name, 'Alpha');
+  assert.equal((await org.projects.update(made.id, { name: 'Beta' })).name, 'Beta');
+  assert.ok((await collect(org.projects.list())).some((p) => p.id === made.id && p.name === 'Beta'));
+  const archived = await org.projects.archive(made.id);
+  assert.equal(archived.status, 'archived');
+  assert.ok(archived.archived_at >= made.created_at);
+  assert.ok(!(await collect(org.projects.list())).some((p) => p.id === made.id));
+  assert.ok((await collect(org.projects.list({ include_archived: true }))).some((p) => p.id === made.id));
+  await assert.rejects(org.projects.update(made.id, { name: 'Gamma' }), OpenAI.BadRequestError);
+  await assert.rejects(org.projects.serviceAccounts.create(made.id, { name: 'late' }), OpenAI.BadRequestError);
+});
+
+test('an archived project\'s keys stop', async () => {
+  const made = await org.projects.create({ name: 'Short' });
+  const account = await org.projects.serviceAccounts.create(made.id, { name: 'bot' });
+  const its = client({ apiKey: account.api_key.value });
+  assert.ok(await its.chat.completions.create(ask));
+  await org.projects.archive(made.id);
+  await assert.rejects(its.chat.completions.create(ask), OpenAI.AuthenticationError);
+});
+
+test('service accounts and their keys', async () => {
+  const { serviceAccounts, apiKeys } = org.projects;
+  const made = await serviceAccounts.create(project, { name: 'robot' });
+  assert.match(made.id, /^svc_acct_/);
+  assert.equal(made.object, 'organization.project.service_account');
+  assert.equal(made.role, 'member');
+  assert.equal(made.api_key.object, 'organization.project.service_account.api_key');
+  assert.equal(made.api_key.expires_at, null);
+  assert.match(made.api_key.value, /^sk-svcacct-gtk/);
+  assert.ok(await client({ apiKey: made.api_key.value }).chat.completions.create(ask));
+
+  const bare = await serviceAccounts.create(project, { name: 'bare', create_service_account_only: true });
+  assert.equal(bare.api_key, null);
+  await assert.rejects(serviceAccounts.create(project, { name: 'x', create_service_account_only: true, expires_in_seconds: 60 }), OpenAI.BadRequestError);
+
+  assert.equal((await serviceAccounts.retrieve(made.id, { project_id: project })).name, 'robot');
+  assert.equal((await serviceAccounts.update(made.id, { project_id: project, name: 'droid' })).name, 'droid');
+  assert.ok((await collect(serviceAccounts.list(project))).some((a) => a.id === made.id && a.name === 'droid'));
+
+  const second = await serviceAccounts.apiKeys.create(made.id, { project_id: project, name: 'second', scopes: ['model.request'], expires_in_seconds: 3600 });
+  assert.equal(second.name, 'second');
+  assert.ok(second.expires_at >= now + 3595);
+  assert.ok(await client({ apiKey: second.value }).chat.completions.create(ask));
+  const listed = (await collect(apiKeys.list(project))).filter((k) => k.owner.service_account?.id === made.id);
+  assert.equal(listed.length, 2);
+  assert.equal(listed[0].owner.type, 'service_account');
+  assert.equal(listed[0].owner.user, undefined);
+
+  const gone = await apiKeys.delete(second.id, { project_id: project });
+  assert.deepEqual(gone, { object: 'organization.project.api_key.deleted', id: second.id, deleted: true });
+  await assert.rejects(client({ apiKey: second.value }).chat.completions.create(ask), OpenAI.AuthenticationError);
+  assert.ok(await client({ apiKey: made.api_key.value }).chat.completions.create(ask));
+
+  assert.equal((await serviceAccounts.delete(made.id, { project_id: project })).deleted, true);
+  await assert.rejects(client({ apiKey: made.api_key.value }).chat.completions.create(ask), OpenAI.AuthenticationError);
+  await assert.rejects(serviceAccounts.retrieve(made.id, { project_id: project }), OpenAI.NotFoundError);
+});
+
+test('project keys', async () => {
+  const { apiKeys } = org.projects;
+  const key = await newKey({ name: 'mine' });
+  const found = await apiKeys.retrieve(key.id, { project_id: project });
+  assert.equal(found.object, 'organization.project.api_key');
+  assert.equal(found.name, 'mine');
+  assert.equal(found.owner_project_access, 'active');
+  assert.equal(found.owner.type, 'user');
+  assert.match(found.owner.user.id, /^user-/);
+  assert.equal(found.last_used_at, null);
+  assert.equal(found.expires_at, null);
+  assert.ok(found.redacted_value.startsWith('sk-proj-') && !JSON.stringify(found).includes(key.value));
+
+  await apiKeys.update(key.id, { project_id: project, scopes: ['api.all.read'] });
+  const its = client({ apiKey: key.value });
+  await assert.rejects(its.chat.completions.create(ask), OpenAI.AuthenticationError);
+  const updated = await apiKeys.update(key.id, { project_id: project, scopes: [], expires_in_seconds: 3600 });
+  assert.ok(updated.expires_at >= now + 3595);
+  assert.ok(await its.chat.completions.create(ask));
+  await assert.rejects(apiKeys.update(key.id, { project_id: project }), OpenAI.BadRequestError);
+
+  for (const [access, there] of [['active', true], ['any', true], ['inactive', false]]) {
+    const listed = await collect(apiKeys.list(project, { owner_project_access: access }));
+    assert.equal(listed.some((k) => k.id === key.id), there, access);
+    assert.ok(access === 'any' || listed.every((k) => k.owner_project_access === access));
+  }
+  await assert.rejects(apiKeys.list(project, { owner_project_access: 'sometimes' }), OpenAI.BadRequestError);
+
+  await apiKeys.delete(key.id, { project_id: project });
+  await assert.rejects(apiKeys.retrieve(key.id, { project_id: project }), OpenAI.NotFoundError);
+  await assert.rejects(its.chat.completions.create(ask), OpenAI.AuthenticationError);
+});
+
+test('admin keys', async () => {
+  const { adminAPIKeys } = org;
+  const made = await adminAPIKeys.create({ name: 'ci', expires_in_seconds: 3600 });
+  assert.equal(made.object, 'organization.admin_api_key');
+  assert.match(made.value, /^sk-admin-gtk/);
+  assert.ok(made.expires_at >= now + 3595);
+  assert.equal(made.owner.type, 'user');
+  assert.equal(made.owner.object, 'organization.user');
+  const found = await adminAPIKeys.retrieve(made.id);
+  assert.equal(found.name, 'ci');
+  assert.equal(found.value, undefined);
+  assert.equal((await adminAPIKeys.create({ name: 'forever' })).expires_at, null);
+  assert.ok((await collect(adminAPIKeys.list())).some((k) => k.id === made.id));
+  const another = administrator({ adminAPIKey: made.value }).admin.organization;
+  assert.ok((await collect(another.projects.list())).length > 0);
+  assert.deepEqual(await adminAPIKeys.delete(made.id), { id: made.id, object: 'organization.admin_api_key.deleted', deleted: true });
+  await assert.rejects(another.projects.list(), OpenAI.AuthenticationError);
+  await assert.rejects(adminAPIKeys.retrieve(made.id), OpenAI.NotFoundError);
+});

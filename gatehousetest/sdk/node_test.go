@@ -1,0 +1,103 @@
+package sdk
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse/gatehousetest"
+)
+
+// scriptTimeout bounds one script: the slowest makes a few hundred requests.
+const scriptTimeout = 2 * time.Minute
+
+// unavailable skips a test that lacks what it needs, or fails it where everything must run (GATEHOUSE_TEST_REQUIRE=1, as in CI).
+func unavailable(t *testing.T, reason string) {
+	t.Helper()
+	if os.Getenv("GATEHOUSE_TEST_REQUIRE") == "1" {
+		t.Fatal(reason)
+	}
+	t.Skip(reason)
+}
+
+// node returns the Node that package.json pins.
+func node(t *testing.T) string {
+	t.Helper()
+	const install = "; run `npm ci` in gatehousetest/sdk/node to include this test"
+	if _, err := os.Stat("node/node_modules/openai/package.json"); err != nil {
+		unavailable(t, "the npm client openai is not installed"+install)
+	}
+	arch := map[string]string{"amd64": "x64"}[runtime.GOARCH]
+	if arch == "" {
+		arch = runtime.GOARCH
+	}
+	path, err := filepath.Abs(filepath.Join("node/node_modules", "node-"+runtime.GOOS+"-"+arch, "bin/node"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	path, err = exec.LookPath("node")
+	if err != nil {
+		unavailable(t, "there is no Node for this platform"+install)
+	}
+	version, err := exec.CommandContext(t.Context(), path, "--version").Output()
+	if err != nil {
+		t.Fatalf("%s --version: %v", path, err)
+	}
+	if v := strings.TrimPrefix(string(version), "v"); len(v) < 3 || v[:2] < "22" || v[2] != '.' {
+		unavailable(t, "the npm client openai needs Node 22, "+path+" is "+strings.TrimSpace(string(version)))
+	}
+	return path
+}
+
+// run runs one script against a Gatehouse of its own.
+func run(t *testing.T, script string, opts gatehousetest.Options) {
+	t.Helper()
+	binary := node(t)
+	s := gatehousetest.Start(t, opts)
+	ctx, cancel := context.WithTimeout(t.Context(), scriptTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, "--test-reporter=spec", script)
+	cmd.Dir = "node"
+	cmd.WaitDelay = 5 * time.Second
+	// Nothing of the caller's environment reaches the clients: they would take keys and base URLs from it.
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "NO_COLOR=1",
+		"GATEHOUSE_URL=" + s.URL, "GATEHOUSE_API_KEY=" + s.APIKey, "GATEHOUSE_ADMIN_KEY=" + s.AdminKey, "GATEHOUSE_ORGANIZATION=" + s.OrganizationID, "GATEHOUSE_PROJECT=" + s.ProjectID,
+		"GATEHOUSE_AZURE_ENDPOINT=" + s.Azure.Endpoint, "GATEHOUSE_AZURE_KEY=" + s.Azure.APIKey, "GATEHOUSE_AZURE_DEPLOYMENT=" + s.Azure.Deployment,
+	}
+	if s.CAFile != "" {
+		cmd.Env = append(cmd.Env, "NODE_EXTRA_CA_CERTS="+s.CAFile)
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+	if !strings.Contains(string(out), "pass ") || strings.Contains(string(out), "pass 0\n") {
+		t.Errorf("%s ran no test:\n%s", script, out)
+	}
+}
+
+func TestNodeChat(t *testing.T)      { run(t, "chat.mjs", gatehousetest.Options{}) }
+func TestNodeResponses(t *testing.T) { run(t, "responses.mjs", gatehousetest.Options{}) }
+func TestNodeMedia(t *testing.T)     { run(t, "media.mjs", gatehousetest.Options{}) }
+func TestNodeFiles(t *testing.T)     { run(t, "files.mjs", gatehousetest.Options{}) }
+func TestNodeErrors(t *testing.T)    { run(t, "errors.mjs", gatehousetest.Options{}) }
+func TestNodeAdmin(t *testing.T)     { run(t, "admin.mjs", gatehousetest.Options{}) }
+func TestNodePaging(t *testing.T)    { run(t, "paging.mjs", gatehousetest.Options{}) }
+func TestNodeUsage(t *testing.T)     { run(t, "usage.mjs", gatehousetest.Options{}) }
+func TestNodeAzure(t *testing.T)     { run(t, "azure.mjs", gatehousetest.Options{}) }
+
+// TestNodeTLS is chat and Azure over TLS with a certificate of dev's own authority.
+func TestNodeTLS(t *testing.T) {
+	for _, script := range []string{"chat.mjs", "azure.mjs"} {
+		t.Run(script, func(t *testing.T) { run(t, script, gatehousetest.Options{TLS: true}) })
+	}
+}
