@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 
@@ -298,7 +299,10 @@ func (c *cli) accountKey(within func(context.Context, *client.Client, []string) 
 		if err != nil {
 			return err
 		}
-		return c.answer(k.JSON, func() { c.showAccountKey(k) })
+		return c.answer(k.JSON, func() {
+			c.out.fields(accountKeyFields(k))
+			c.secret("key", k.Value)
+		})
 	})
 	cmd.Flags().StringVar(&name, "name", "", "what the key is for")
 	cmd.Flags().StringArrayVar(&scopes, "scope", nil, "a scope the key is restricted to; repeat for more")
@@ -308,14 +312,16 @@ func (c *cli) accountKey(within func(context.Context, *client.Client, []string) 
 
 func (c *cli) showAccount(a *client.ServiceAccount) error {
 	return c.answer(a.JSON, func() {
-		c.out.fields([][2]string{{"id", a.ID}, {"name", a.Name}, {"role", string(a.Role)}, {"created", moment(a.CreatedAt)}})
-		if a.APIKey != nil {
-			c.showAccountKey(a.APIKey)
+		fields := [][2]string{{"id", a.ID}, {"name", a.Name}, {"role", string(a.Role)}, {"created", moment(a.CreatedAt)}}
+		if a.APIKey == nil {
+			c.out.fields(fields)
+			return
 		}
+		c.out.fields(append(fields, accountKeyFields(a.APIKey)...))
+		c.secret("key", a.APIKey.Value)
 	})
 }
 
-func (c *cli) showAccountKey(k *client.ServiceAccountKey) {
-	c.out.fields([][2]string{{"key id", k.ID}, {"key name", k.Name}, {"expires", moment(k.ExpiresAt)}})
-	c.secret("key", k.Value)
+func accountKeyFields(k *client.ServiceAccountKey) [][2]string {
+	return [][2]string{{"key id", k.ID}, {"key name", k.Name}, {"key expires", cmp.Or(moment(k.ExpiresAt), "never")}}
 }

@@ -137,8 +137,10 @@ func (r *remote) explainRefusal(e *client.Error) error {
 	switch {
 	case e.Status == http.StatusUnauthorized:
 		return hint(err, "%s did not accept the admin key. Check GATEHOUSE_ADMIN_KEY or --admin-key: it begins with sk-admin- and belongs to this installation.", r.url)
+	case e.Status == http.StatusForbidden && strings.Contains(e.Message, "sk-admin-"):
+		return hint(err, "Set GATEHOUSE_ADMIN_KEY to an admin key.")
 	case e.Status == http.StatusForbidden:
-		return hint(err, "This needs an admin key (sk-admin-...) whose scopes allow it.")
+		return hint(err, "Use an admin key whose scopes allow this; `gatehouse keys get KEY` shows them.")
 	case e.Status == http.StatusTooManyRequests:
 		return hint(err, "Wait a little and try again.")
 	case e.Status == http.StatusBadRequest && strings.Contains(e.Message, "HTTPS"):

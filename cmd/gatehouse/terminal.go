@@ -63,19 +63,22 @@ func (t *terminal) table(header []string, rows [][]string) {
 		}
 	}
 	var b strings.Builder
-	write := func(row []string, style func(column int, cell string) string) {
+	write := func(row []string, style func(cell string) string) {
+		gap := 0 // written before the next cell that is not empty, so that no line ends in spaces
 		for i, cell := range row {
 			cell = printable(cell)
-			b.WriteString(style(i, cell))
-			if i < len(row)-1 {
-				b.WriteString(strings.Repeat(" ", widths[i]-lipgloss.Width(cell)+2))
+			if cell != "" {
+				b.WriteString(strings.Repeat(" ", gap))
+				b.WriteString(style(cell))
+				gap = 0
 			}
+			gap += widths[i] - lipgloss.Width(cell) + 2
 		}
 		b.WriteByte('\n')
 	}
-	write(header, func(_ int, cell string) string { return styleHeader.Render(cell) })
+	write(header, func(cell string) string { return styleHeader.Render(cell) })
 	for _, row := range rows {
-		write(row, func(_ int, cell string) string { return stateStyle(cell) })
+		write(row, stateStyle)
 	}
 	t.printf("%s", b.String())
 }
