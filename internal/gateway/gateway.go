@@ -121,9 +121,12 @@ func (g *Gateway) cut() {
 		if g.cfg.Auth.Recheck(&x.id) != nil {
 			x.cancel(errCut)
 			// A caller that does not read blocks the relay in a write, one that does not send blocks the body that is passed on;
-			// deadlines free both. They fail only when the connection is gone already.
+			// deadlines free both. They fail only when the connection is gone already. A body that was read leaves the server
+			// reading for a caller that leaves: a deadline would look like one.
 			_ = x.control.SetWriteDeadline(time.Now().Add(lastWords))
-			_ = x.control.SetReadDeadline(time.Unix(1, 0))
+			if x.body.stream != nil {
+				_ = x.control.SetReadDeadline(time.Unix(1, 0))
+			}
 		}
 	})
 }
@@ -273,13 +276,18 @@ func (g *Gateway) end(x *exchange) {
 		g.live.remove(x)
 	}
 	g.open.Add(-1)
+	wasCut := context.Cause(x.ctx) == errCut // for good: nobody cuts what is not listed
 	x.cancel(nil)
 	x.stop()
-	x.body.release(&g.memory)
 	aborted := x.aborted || panicked != nil
-	if !aborted && !x.pushed.IsZero() {
+	if !aborted && (wasCut || !x.pushed.IsZero()) {
 		_ = x.control.SetWriteDeadline(time.Time{}) // the connection serves the next request
 	}
+	if !aborted && wasCut && x.body.stream != nil && x.r.ProtoMajor == 1 {
+		// Nobody knows how far its body was read: the answer goes out and the connection ends.
+		aborted = x.control.Flush() == nil
+	}
+	x.body.release(&g.memory)
 	x.reset()
 	exchanges.Put(x)
 	if aborted {
