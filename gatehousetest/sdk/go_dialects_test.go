@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -138,7 +139,12 @@ func TestGoRequestIDs(t *testing.T) {
 
 // TestGoLargeForms sends forms that do not fit into what the gateway holds in memory.
 func TestGoLargeForms(t *testing.T) {
-	s := gatehousetest.Start(t, gatehousetest.Options{})
+	for _, tls := range []bool{false, true} { // HTTP/1.1 and HTTP/2
+		t.Run(fmt.Sprintf("tls=%v", tls), func(t *testing.T) { testLargeForms(t, gatehousetest.Start(t, gatehousetest.Options{TLS: tls})) })
+	}
+}
+
+func testLargeForms(t *testing.T, s *gatehousetest.Server) {
 	c := client(s)
 	content := strings.Repeat("0123456789abcdef", 20<<16) // 20 MiB
 	file := must[*openai.FileObject](t)(c.Files.New(t.Context(), openai.FileNewParams{File: openai.File(strings.NewReader(content), "large.txt", "text/plain"), Purpose: openai.FilePurposeUserData}))

@@ -24,14 +24,16 @@ func (x *exchange) parse() (err error) {
 	if x.in.Addr.IsValid() {
 		x.record.IP = x.in.Addr.String()
 	}
-	if err != nil {
-		return err
+	if x.call.Op != nil {
+		x.record.Route = x.call.Op.Name
 	}
-	x.record.Route = x.call.Op.Name
-	if err := dialect.RefuseUpgrade(x.r.Header); err != nil {
-		return err
+	// A WebSocket is refused as what it is, also where its path takes no other GET (/v1/responses).
+	if err == nil || gatehouse.KindOf(err) == gatehouse.MethodNotAllowed {
+		if refusal := dialect.RefuseUpgrade(x.r.Header); refusal != nil {
+			return refusal
+		}
 	}
-	return nil
+	return err
 }
 
 // authenticate finds out who is calling.

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import OpenAI from 'openai';
-import { administrator, client, collect, newKey, organization, project } from './setup.mjs';
+import OpenAI, { toFile } from 'openai';
+import { administrator, client, collect, gatehouse, newKey, organization, project } from './setup.mjs';
 
 const { organization: org } = administrator({ organization, project }).admin; // both headers come with admin calls too
 const now = Math.floor(Date.now() / 1000);
@@ -123,4 +123,71 @@ test('admin keys', async () => {
   assert.deepEqual(await adminAPIKeys.delete(made.id), { id: made.id, object: 'organization.admin_api_key.deleted', deleted: true });
   await assert.rejects(another.projects.list(), OpenAI.AuthenticationError);
   await assert.rejects(adminAPIKeys.retrieve(made.id), OpenAI.NotFoundError);
+});
+
+test('a key that expires', async () => {
+  const account = await org.projects.serviceAccounts.create(project, { name: 'brief', expires_in_seconds: 1 });
+  assert.ok(account.api_key.expires_at >= now);
+  const its = client({ apiKey: account.api_key.value });
+  const deadline = Date.now() + 10_000;
+  for (;;) {
+    const err = await its.models.retrieve('gpt-4o').then(() => null, (e) => e);
+    if (err) {
+      assert.ok(err instanceof OpenAI.AuthenticationError);
+      assert.equal(err.code, 'api_key_expired');
+      break;
+    }
+    assert.ok(Date.now() < deadline, 'it never expires');
+  }
+  await assert.rejects(org.projects.apiKeys.update(account.api_key.id, { project_id: project, scopes: [] }), OpenAI.BadRequestError);
+});
+
+test('an admin key that may only read', async () => {
+  const users = await gatehouse('GET', '/users');
+  const key = await gatehouse('POST', '/keys', { class: 'admin', user_id: users.data[0].id, name: 'auditor', scopes: ['api.management.read'] });
+  const its = administrator({ adminAPIKey: key.value }).admin.organization;
+  assert.ok((await collect(its.projects.list())).length > 0);
+  for (const refused of [() => its.projects.create({ name: 'No' }), () => its.usage.completions({ start_time: now - 60 }), () => its.adminAPIKeys.delete(key.id)]) {
+    await assert.rejects(refused(), (err) => err instanceof OpenAI.PermissionDeniedError && err.code === 'missing_scope' && /^req_/.test(err.requestID));
+  }
+});
+
+test('a user\'s own key acts in the project its header names', async () => {
+  const users = await gatehouse('GET', '/users');
+  const key = await gatehouse('POST', '/keys', { class: 'user', user_id: users.data[0].id, name: 'mine' });
+  const other = await org.projects.create({ name: 'Other' });
+  assert.ok(await client({ apiKey: key.value }).chat.completions.create(ask));
+  assert.ok(await client({ apiKey: key.value, project }).chat.completions.create(ask));
+  await gatehouse('POST', `/projects/${other.id}/users`, { user_id: users.data[0].id, role: 'member' }).catch(() => {});
+  const inOther = client({ apiKey: key.value, project: other.id });
+  const stored = await inOther.chat.completions.create({ ...ask, store: true });
+  assert.equal((await inOther.chat.completions.retrieve(stored.id)).id, stored.id);
+  await assert.rejects(client({ apiKey: key.value }).chat.completions.retrieve(stored.id), OpenAI.NotFoundError);
+  await assert.rejects(client({ apiKey: key.value, project: 'proj_nobodymadethis' }).chat.completions.create(ask), { code: 'mismatched_project' });
+});
+
+test('what one project made does not exist for another', async () => {
+  const other = await org.projects.create({ name: 'Stranger' });
+  const stranger = client({ apiKey: (await org.projects.serviceAccounts.create(other.id, { name: 'bot' })).api_key.value });
+  const mine = client();
+  const response = await mine.responses.create({ model: 'gpt-4o', input: 'Hi' });
+  const file = await mine.files.create({ file: await toFile(Buffer.from('mine'), 'a.txt'), purpose: 'user_data' });
+  const conversation = await mine.conversations.create({});
+  for (const refused of [
+    () => stranger.responses.retrieve(response.id), () => stranger.responses.delete(response.id), () => stranger.responses.create({ model: 'gpt-4o', input: 'Hi', previous_response_id: response.id }),
+    () => stranger.responses.create({ model: 'gpt-4o', input: 'Hi', conversation: conversation.id }), () => stranger.conversations.retrieve(conversation.id),
+    () => stranger.files.retrieve(file.id), () => stranger.files.content(file.id), () => stranger.files.delete(file.id),
+    () => stranger.responses.create({ model: 'gpt-4o', input: [{ role: 'user', content: [{ type: 'input_file', file_id: file.id }] }] }),
+  ]) await assert.rejects(refused(), OpenAI.NotFoundError);
+  assert.deepEqual(await collect(stranger.files.list()), []);
+  assert.ok(await mine.responses.create({ model: 'gpt-4o', input: [{ role: 'user', content: [{ type: 'input_file', file_id: file.id }] }] }));
+});
+
+test('the last admin key stays', async () => {
+  const mine = (await gatehouse('GET', '/whoami')).key_id;
+  for (const key of await collect(org.adminAPIKeys.list())) {
+    if (key.id !== mine) await org.adminAPIKeys.delete(key.id);
+  }
+  await assert.rejects(org.adminAPIKeys.delete(mine), (err) => err instanceof OpenAI.ConflictError && err.code === 'last_admin_key' && err.headers.get('x-should-retry') === 'false');
+  assert.deepEqual((await collect(org.adminAPIKeys.list())).map((k) => k.id), [mine]);
 });

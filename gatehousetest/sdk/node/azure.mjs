@@ -24,6 +24,17 @@ test('the caller\'s request id comes back, and the region of the upstream', asyn
   assert.equal(response.headers.get('x-ms-region'), 'westeurope');
 });
 
+test('a deployment may have any name', async () => {
+  for (const name of ['team a/gpt 4o', 'größe-1', 'a%2Fb', 'x.y_z:1']) {
+    await gatehouse('POST', '/deployments', { name, routes: [{ upstream: 'mock', model: 'gpt-4o' }] });
+    assert.match((await openai.chat.completions.create({ ...ask, model: name })).choices[0].message.content, /^\[mock gpt-4o\]/, name);
+    assert.match((await client({ deployment: name }).chat.completions.create(ask)).choices[0].message.content, /^\[mock gpt-4o\]/, name);
+    const v1 = new OpenAI({ baseURL: `${url}/v1`, apiKey: azure.apiKey, maxRetries: 0 });
+    assert.equal((await v1.models.retrieve(name)).id, name);
+    assert.ok(await v1.chat.completions.create({ ...ask, model: name }));
+  }
+});
+
 test('pictures and sound', async () => {
   const preview = client({ apiVersion: '2025-04-01-preview' });
   const picture = Buffer.from((await preview.images.generate({ model: 'gpt-image-1', prompt: 'A gate' })).data[0].b64_json, 'base64');

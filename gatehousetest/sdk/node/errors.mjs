@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import http from 'node:http';
+import { json } from 'node:stream/consumers';
 import test from 'node:test';
 import OpenAI from 'openai';
 import { adminAPIKey, administrator, apiKey, baseURL, client, collect, gatehouse, newKey, organization } from './setup.mjs';
@@ -18,6 +20,13 @@ const fails = (promise, type, want) => assert.rejects(promise, (err) => {
   assert.ok(err.error.message.length > 20, 'an error says what to do');
   assert.deepEqual(Object.keys(err.error).sort(), ['code', 'message', 'param', 'type']);
   return true;
+});
+
+// upgrade asks for a WebSocket and returns the refusal.
+const upgrade = (path) => new Promise((resolve, reject) => {
+  const headers = { authorization: `Bearer ${apiKey}`, connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' };
+  const request = http.get(new URL(path, baseURL), { headers }, async (response) => resolve({ status: response.statusCode, body: await json(response) }));
+  request.on('upgrade', () => reject(new Error('it was upgraded'))).on('error', reject);
 });
 
 test('401', async () => {
@@ -106,6 +115,14 @@ test('a stream that breaks off is an error', async () => {
 
 test('what cannot be metered yet is refused', async () => {
   await fails(openai.realtime.clientSecrets.create({ session: { type: 'realtime', model: 'gpt-realtime' } }), OpenAI.PermissionDeniedError, { status: 403 });
+});
+
+test('a WebSocket is refused with an answer', async () => {
+  for (const path of ['/v1/realtime?model=gpt-realtime', '/v1/responses', '/openai/v1/realtime?model=gpt-realtime']) {
+    const { status, body } = await upgrade(path);
+    assert.equal(status, 403, path);
+    assert.match(body.error.message, /does not serve WebSockets/, path);
+  }
 });
 
 test('a product the upstream does not have', async () => {
