@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"time"
 
@@ -66,7 +67,8 @@ func (x *exchange) again(attempt int, resp *outbound.Response, err error) (wait 
 			return 0, false
 		}
 	} else {
-		if x.call.Op.Once || x.body.stream != nil {
+		// A refused credential stays refused, whatever a header says.
+		if x.call.Op.Once || x.body.stream != nil || resp.Status == http.StatusUnauthorized || resp.Status == http.StatusForbidden {
 			return 0, false
 		}
 		if ok, hint = dialect.Retryable(resp.Status, resp.Header.Get, x.g.cfg.Now()); !ok {

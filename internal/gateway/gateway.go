@@ -258,7 +258,9 @@ func (g *Gateway) end(x *exchange) {
 	if panicked != nil && panicked != http.ErrAbortHandler {
 		g.cfg.Logger.Error("request panicked", "request_id", x.record.ID, "stack", string(debug.Stack()))
 		x.record.Rule, x.record.Detail = "internal_error", "the gateway failed while it served this request; its log has the stack"
-		if !x.wrote {
+		if x.wrote {
+			x.aborted = true
+		} else {
 			x.refuse(&gatehouse.Error{Kind: gatehouse.Internal})
 		}
 	}
@@ -279,7 +281,7 @@ func (g *Gateway) end(x *exchange) {
 	wasCut := context.Cause(x.ctx) == errCut // for good: nobody cuts what is not listed
 	x.cancel(nil)
 	x.stop()
-	aborted := x.aborted || panicked != nil
+	aborted := x.aborted || panicked == http.ErrAbortHandler
 	if !aborted && (wasCut || !x.pushed.IsZero()) {
 		_ = x.control.SetWriteDeadline(time.Time{}) // the connection serves the next request
 	}
