@@ -103,6 +103,7 @@ func (s *Server) bootstrap(ctx context.Context) (*Ready, error) {
 		return nil, err
 	}
 	var org gatehouse.Organization
+	var firstKey string // the admin key of a founding: nobody else has it
 	if len(orgs) > 0 {
 		org = orgs[0]
 	} else {
@@ -110,7 +111,7 @@ func (s *Server) bootstrap(ctx context.Context) (*Ready, error) {
 		if err != nil {
 			return nil, err
 		}
-		org = f.Organization
+		org, firstKey = f.Organization, f.AdminKey.Value.Reveal()
 	}
 	who := gatehouse.Host(org.ID)
 	// What somebody changed since the first start stays as it is.
@@ -147,6 +148,10 @@ func (s *Server) bootstrap(ctx context.Context) (*Ready, error) {
 		{&r.AdminKey, admin.KeyRequest{Class: gatehouse.ClassAdmin, User: users[0].ID, Name: "dev admin key"}},
 		{&r.Azure.APIKey, admin.KeyRequest{Class: gatehouse.ClassService, Project: org.DefaultProject, ServiceAccount: account, Name: "dev Azure key"}},
 	} {
+		if k.into == &r.AdminKey && firstKey != "" {
+			r.AdminKey = firstKey
+			continue
+		}
 		key, err := s.admin.CreateKey(ctx, who, k.req)
 		if err != nil {
 			return nil, err
