@@ -151,8 +151,9 @@ func (s *Server) Apply(manifest string) {
 	s.Admin(http.MethodPost, "/gatehouse/v1/apply", manifest, nil)
 }
 
-// Forward sends models to an upstream under test, which speaks the dialect ("openai" or "azure") and is called with a key that is
-// not a secret: each name becomes a deployment with that one route.
+// Forward sends models to an upstream of NewUpstream, which speaks the dialect: "openai" below /v1, or "azure" in its v1 API. It is
+// called with UpstreamKey. Each name becomes a deployment with that one route and the same name upstream; an api-version, several
+// routes and other names upstream are for Apply.
 func (s *Server) Forward(u *Upstream, dialect string, models ...string) {
 	s.tb.Helper()
 	type object = map[string]any

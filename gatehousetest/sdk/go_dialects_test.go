@@ -146,7 +146,7 @@ func TestGoLargeForms(t *testing.T) {
 
 func testLargeForms(t *testing.T, s *gatehousetest.Server) {
 	c := client(s)
-	content := strings.Repeat("0123456789abcdef", 20<<16) // 20 MiB
+	content := strings.Repeat("0123456789abcdef", 8<<16) // 8 MiB
 	file := must[*openai.FileObject](t)(c.Files.New(t.Context(), openai.FileNewParams{File: openai.File(strings.NewReader(content), "large.txt", "text/plain"), Purpose: openai.FilePurposeUserData}))
 	res := must[*http.Response](t)(c.Files.Content(t.Context(), file.ID))
 	defer res.Body.Close()

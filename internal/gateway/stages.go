@@ -24,6 +24,11 @@ func (x *exchange) parse() (err error) {
 	if x.in.Addr.IsValid() {
 		x.record.IP = x.in.Addr.String()
 	}
+	if err == dialect.ErrNotDataPlane {
+		// Most often the client's base URL lacks its /v1.
+		return &gatehouse.Error{Kind: gatehouse.NotFound, NoRetry: true, Message: "Invalid URL (" + x.r.Method + " " + clip(x.r.URL.EscapedPath()) +
+			"). Models are called below /v1/ or /openai/: check the client's base URL, which ends in /v1 for OpenAI's clients."}
+	}
 	if x.call.Op != nil {
 		x.record.Route = x.call.Op.Name
 	}

@@ -3,7 +3,7 @@ import http from 'node:http';
 import { json } from 'node:stream/consumers';
 import test from 'node:test';
 import OpenAI from 'openai';
-import { adminAPIKey, administrator, apiKey, baseURL, client, collect, gatehouse, newKey, organization } from './setup.mjs';
+import { adminAPIKey, administrator, apiKey, baseURL, client, collect, gatehouse, newKey, organization, url } from './setup.mjs';
 
 const openai = client();
 const ask = { model: 'gpt-4o', messages: [{ role: 'user', content: 'Hi' }] };
@@ -81,6 +81,7 @@ test('a revoked key stops at once, a suspended one until it is resumed', async (
 test('404', async () => {
   await fails(openai.chat.completions.create({ ...ask, model: 'gpt-nobody-declared' }), OpenAI.NotFoundError, { status: 404, code: 'model_not_found', message: /The model `gpt-nobody-declared` does not exist/ });
   await fails(openai.get('/nothing/here'), OpenAI.NotFoundError, { status: 404, message: /Invalid URL \(GET \/v1\/nothing\/here\)/ });
+  await fails(chat({}, client({ baseURL: url })), OpenAI.NotFoundError, { status: 404, message: /Invalid URL \(POST \/chat\/completions\).*ends in \/v1/ });
   await fails(openai.responses.retrieve('resp_nobodymadethis'), OpenAI.NotFoundError, { status: 404 });
 });
 
