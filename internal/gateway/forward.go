@@ -156,18 +156,18 @@ func (x *exchange) send(s *step) (*outbound.Response, error) {
 	if x.target, err = x.call.AppendTarget(x.target[:0], s.upstream, s.model); err != nil {
 		return nil, err
 	}
-	req := outbound.Request{Method: x.call.Method, URI: string(x.target), Credential: credential}
-	var fields [24]outbound.Field
-	req.Header = x.outgoing(s.upstream, fields[:0])
-	if err := x.outgoingBody(s, &req); err != nil {
+	req := &x.outgoing
+	*req = outbound.Request{Method: x.call.Method, URI: string(x.target), Credential: credential}
+	req.Header = x.outgoingHeader(s.upstream, x.header[:0])
+	if err := x.outgoingBody(s, req); err != nil {
 		return nil, err
 	}
 	t := x.g.cfg.Timeouts
-	return ep.client.Do(x.ctx, &req, outbound.Timeouts{Connect: t.Connect, FirstByte: t.FirstByte, Idle: t.Idle})
+	return ep.client.Do(x.ctx, req, outbound.Timeouts{Connect: t.Connect, FirstByte: t.FirstByte, Idle: t.Idle})
 }
 
-// outgoing builds the header that goes upstream from an allow list; nothing of the caller's credential is in reach of it.
-func (x *exchange) outgoing(up *gatehouse.Upstream, h []outbound.Field) []outbound.Field {
+// outgoingHeader builds the header that goes upstream from an allow list; nothing of the caller's credential is in reach of it.
+func (x *exchange) outgoingHeader(up *gatehouse.Upstream, h []outbound.Field) []outbound.Field {
 	for name, values := range x.r.Header {
 		if dialect.RequestHeader(name) || up.Dialect == gatehouse.Mock && strings.HasPrefix(name, "X-Mock-") {
 			for _, value := range values {

@@ -144,6 +144,8 @@ type exchange struct {
 	target     []byte
 	segments   [8][]byte
 	emit       sse.Emit // made once, kept for the next exchange
+	outgoing   outbound.Request
+	header     [24]outbound.Field // of outgoing
 }
 
 // current is what belongs to one request.
@@ -154,7 +156,7 @@ type current struct {
 	control *http.ResponseController
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
-	stop    context.CancelFunc
+	total   *time.Timer
 	serial  uint64
 	started time.Time
 	pushed  time.Time // when the deadline for writing was last moved; zero: there is none
@@ -174,6 +176,7 @@ type current struct {
 	hold       ledger.Hold
 	settlement ledger.Settlement
 	answer     answer
+	summary    sse.Summary // of a stream, as of the last look at it
 	record     gatehouse.Request
 	attempts   [maxAttempts]gatehouse.Attempt
 
@@ -243,9 +246,10 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x.started = g.cfg.Now()
 	x.serial = g.serial.Add(1)
 	x.crowded = g.open.Add(1) > int64(g.cfg.StreamLimit)
-	ctx, stop := context.WithTimeout(r.Context(), g.cfg.Timeouts.Total)
-	x.stop = stop
-	x.ctx, x.cancel = context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(r.Context())
+	x.ctx, x.cancel = ctx, cancel
+	// Cheaper than a second context for the deadline; whoever asks why the exchange ended asks for the cause.
+	x.total = time.AfterFunc(g.cfg.Timeouts.Total, func() { cancel(context.DeadlineExceeded) })
 	x.record = gatehouse.Request{ID: gatehouse.NewRequestID(), At: gatehouse.MillisOf(x.started), Method: r.Method, Attempts: x.attempts[:0]}
 	x.in.Addr = authn.ClientAddress(r, g.cfg.TrustedProxies)
 	return x
@@ -279,8 +283,8 @@ func (g *Gateway) end(x *exchange) {
 	}
 	g.open.Add(-1)
 	wasCut := context.Cause(x.ctx) == errCut // for good: nobody cuts what is not listed
+	x.total.Stop()
 	x.cancel(nil)
-	x.stop()
 	aborted := x.aborted || panicked == http.ErrAbortHandler
 	if !aborted && (wasCut || !x.pushed.IsZero()) {
 		_ = x.control.SetWriteDeadline(time.Time{}) // the connection serves the next request
@@ -305,6 +309,8 @@ func (x *exchange) reset() {
 	clear(x.references)
 	x.references = x.references[:0]
 	clear(x.segments[:])
+	x.outgoing = outbound.Request{}
+	clear(x.header[:])
 	x.tap.Reset(sse.Options{})
 	x.capture.Reset()
 }

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -176,6 +175,9 @@ const maxID = 1024
 // requests may refer to them (output items, containers, audio).
 func (x *exchange) keep() error {
 	op := x.call.Op
+	if x.tapped {
+		x.summary = x.tap.Summary()
+	}
 	stores := x.stores()
 	if stores {
 		if err := x.own(x.answerID(), op.Creates); err != nil {
@@ -185,17 +187,24 @@ func (x *exchange) keep() error {
 	if op.Meter == "" || op.Stores == dialect.StoreUnlessFalse && op.Creates != "" && !stores {
 		return nil
 	}
-	made := x.capture.Made
 	if x.tapped {
-		made = slices.Values(x.tap.Summary().Made)
+		for _, id := range x.summary.Made {
+			if err := x.own(id, kindItem); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	for id := range made {
-		if err := x.own(id, "item"); err != nil {
+	for id := range x.capture.Made {
+		if err := x.own(id, kindItem); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// kindItem is the kind of what is inside another object.
+const kindItem = "item"
 
 func (x *exchange) own(id, kind string) error {
 	if id == "" || len(id) > maxID {
@@ -239,7 +248,7 @@ func (x *exchange) stores() bool {
 // answerID is the id of what the answer created.
 func (x *exchange) answerID() string {
 	if x.tapped {
-		return x.tap.Summary().ID
+		return x.summary.ID
 	}
 	return x.capture.Text(usage.ID)
 }

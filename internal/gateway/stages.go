@@ -183,7 +183,10 @@ func (x *exchange) count() (u gatehouse.Units, c gatehouse.Confidence, model, ti
 	var text int64
 	reported := false
 	if x.tapped {
-		sum := x.tap.Summary()
+		if !x.complete {
+			x.summary = x.tap.Summary()
+		}
+		sum := &x.summary
 		u, reported, model, tier, text = sum.Units, sum.Reported, clip(sum.Model), clip(sum.ServiceTier), sum.TextBytes
 	} else {
 		u, reported = usage.Of(x.call.Op.Usage, &x.capture)
