@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/mail"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -28,6 +29,13 @@ type InitRequest struct {
 // configuration, unless they are there), and an organization with its first owner, default project and admin key. On a database
 // that has organizations it adds one; a second one of the same name is refused.
 func Init(ctx context.Context, cfg *Config, req InitRequest) (_ *admin.Founding, err error) {
+	// Before anything is created: what cannot be named is not begun.
+	if err := errors.Join(gatehouse.CheckName("organization", req.Organization), gatehouse.CheckName("owner", req.Owner)); err != nil {
+		return nil, err
+	}
+	if _, err := mail.ParseAddress(req.Email); req.Email != "" && err != nil {
+		return nil, gatehouse.InvalidParam("email", "Invalid 'email': not an e-mail address.")
+	}
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}

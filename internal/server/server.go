@@ -114,10 +114,12 @@ func Open(ctx context.Context, cfg *Config, opts Options) (_ *Server, err error)
 	if s.install, err = installTag(ctx, s.db); err != nil {
 		return nil, err
 	}
-	if s.install == "" {
-		if !opts.dev {
-			return nil, errEmpty
+	if !opts.dev {
+		if err := founded(ctx, s.db); err != nil {
+			return nil, err
 		}
+	}
+	if s.install == "" {
 		if s.install, err = newInstallation(ctx, s.db); err != nil {
 			return nil, err
 		}
@@ -216,6 +218,17 @@ func installTag(ctx context.Context, db *store.DB) (tag string, err error) {
 		return "", nil
 	}
 	return tag, err
+}
+
+// founded returns errEmpty for a database without an organization, which is also what an init that failed half-way leaves behind.
+func founded(ctx context.Context, db *store.DB) error {
+	return db.View(ctx, func(tx *store.Tx) error {
+		orgs, err := tx.Organizations()
+		if err == nil && len(orgs) == 0 {
+			err = errEmpty
+		}
+		return err
+	})
 }
 
 // references returns which secret references administrators may use, never one of Gatehouse's own secrets.
