@@ -243,7 +243,7 @@ func TestGoUsage(t *testing.T) {
 	s := gatehousetest.Start(t, gatehousetest.Options{})
 	c := client(s)
 	ctx := t.Context()
-	start := time.Now().Unix() - 60
+	start := time.Now().Unix() // of today alone, also just after midnight
 	chat := must[*openai.ChatCompletion](t)(c.Chat.Completions.New(ctx, ask("gpt-4o")))
 	made := must[*openai.CreateEmbeddingResponse](t)(c.Embeddings.New(ctx, openai.EmbeddingNewParams{Model: "text-embedding-3-small", Input: openai.EmbeddingNewParamsInputUnion{OfString: openai.String("one two three")}}))
 

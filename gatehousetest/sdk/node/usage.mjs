@@ -4,7 +4,7 @@ import { administrator, client, collect, project } from './setup.mjs';
 
 const openai = client();
 const { usage } = administrator().admin.organization;
-const start_time = Math.floor(Date.now() / 1000) - 60;
+const start_time = Math.floor(Date.now() / 1000); // of today alone, also just after midnight
 const ask = { model: 'gpt-4o', messages: [{ role: 'user', content: 'Say hello.' }] };
 
 // sum adds up one number of every result of every bucket.
