@@ -1,8 +1,13 @@
 package gateway_test
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"gatehouse"
 	"gatehouse/gatehousetest"
+	"gatehouse/internal/admin"
 	"gatehouse/internal/gateway"
 )
 
@@ -64,6 +71,68 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	if !strings.Contains(access.String(), `"request_id":"`+ok.id()+`"`) || !strings.Contains(access.String(), `"input_tokens":1,"output_tokens":1`) {
 		t.Errorf("the access log:\n%s", access)
+	}
+}
+
+// TestSpool keeps nothing of a large form behind, and says so when it has nowhere to put it.
+func TestSpool(t *testing.T) {
+	var dir string
+	g, up := newChat(t, func(c *gateway.Config) { dir = c.Spool })
+	form := multipart("Content-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n"+strings.Repeat("x", 3<<20), field("model", "gpt-4o"))
+	held := make(chan int, 1)
+	up.set(func(x *gatehousetest.Exchange) error {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		held <- len(entries)
+		return x.Write([]byte(rawAnswer(200, "application/json", `{"text":"x"}`)))
+	})
+	got := g.do("POST", "/v1/audio/transcriptions", form, "Content-Type", "multipart/form-data; boundary=b")
+	if got.status != 200 || string(up.got().Body) != form {
+		t.Fatalf("got %d %s", got.status, got.body)
+	}
+	if n := <-held; n != 0 {
+		t.Errorf("%d files of a form can be seen while it is sent", n)
+	}
+	must(t, os.Remove(dir))
+	g.wantError(t, g.do("POST", "/v1/audio/transcriptions", form, "Content-Type", "multipart/form-data; boundary=b"), 503, "spool_unavailable")
+	must(t, os.Mkdir(dir, 0o700))
+}
+
+// TestHTTP2 serves streams over HTTP/2, and cuts one without the others on its connection.
+func TestHTTP2(t *testing.T) {
+	g, up := newChat(t)
+	srv := httptest.NewUnstartedServer(g.gateway)
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	client := srv.Client()
+	ask := func(key, body string) *http.Response {
+		req := g.request("POST", "/v1/chat/completions", body, "Authorization", "Bearer "+key)
+		var err error
+		req.URL, err = req.URL.Parse(srv.URL + "/v1/chat/completions")
+		must(t, err)
+		resp, err := client.Do(req)
+		must(t, err)
+		t.Cleanup(func() { resp.Body.Close() })
+		if resp.ProtoMajor != 2 || resp.StatusCode != 200 {
+			t.Fatalf("%s %s", resp.Proto, resp.Status)
+		}
+		return resp
+	}
+	end := make(chan struct{})
+	up.set(streaming(gatehousetest.Chunk(delta("one")), gatehousetest.Hold(end), gatehousetest.Chunk(doneEvent), gatehousetest.LastChunk()))
+	second := g.newKey(admin.KeyRequest{Class: gatehouse.ClassProject, Project: g.project, User: g.user, Name: "second"})
+	first, other := ask(g.key.Value.Reveal(), streamBody), ask(second.Value.Reveal(), streamBody)
+	_, err := g.admin.RevokeKey(context.Background(), g.who, g.project, g.key.Key.ID, gatehouse.ClassProject)
+	must(t, err)
+	if rest, err := io.ReadAll(first.Body); err == nil || !strings.Contains(string(rest), "credential_revoked") {
+		t.Errorf("the one that was cut: %q, %v", rest, err)
+	}
+	close(end)
+	if rest, err := io.ReadAll(other.Body); err != nil || string(rest) != delta("one")+doneEvent {
+		t.Errorf("the other: %q, %v", rest, err)
 	}
 }
 

@@ -63,13 +63,13 @@ func (c *objectCache) put(id string, o ownership) {
 	s.byID[id] = o
 }
 
-// owner returns who owns id, or ok false when nobody recorded it. A miss in memory reads the database, and once more a second
-// later: another node may have recorded the object within the last second.
-func (g *Gateway) owner(ctx context.Context, id string) (ownership, bool, error) {
+// owner returns who owns id, or ok false when nobody recorded it. A miss in memory reads the database, and where looks is 2 once
+// more a second later: another node may have recorded the object within the last second.
+func (g *Gateway) owner(ctx context.Context, id string, looks int) (ownership, bool, error) {
 	if o, ok := g.objects.get(id); ok {
 		return o, !o.deleted, nil
 	}
-	for try := range 2 {
+	for try := range looks {
 		if try > 0 {
 			select {
 			case <-ctx.Done():
@@ -94,13 +94,23 @@ func (g *Gateway) owner(ctx context.Context, id string) (ownership, bool, error)
 // owned checks every object the call names, in its path and in its body, and returns the upstream that holds them ("" when the
 // call names none). An object of another project and one that nobody recorded look the same: 404.
 func (x *exchange) owned() (upstream string, err error) {
+	var unrecorded bool // what nobody recorded may be used; decided when the first object comes
+	looks := 0
 	check := func(id, param string) error {
-		o, known, err := x.g.owner(x.ctx, id)
+		if looks == 0 {
+			var upstreams int
+			unrecorded, upstreams = x.mayUseUnrecorded()
+			looks = 2
+			if unrecorded && upstreams == 1 {
+				looks = 1 // it is this project's and there, recorded or not: nothing to wait for
+			}
+		}
+		o, known, err := x.g.owner(x.ctx, id, looks)
 		if err != nil {
 			return err
 		}
 		switch {
-		case known && o.project != x.id.Principal.Project, !known && !x.mayUseUnrecorded():
+		case known && o.project != x.id.Principal.Project, !known && !unrecorded:
 			return objectNotFound(id, param)
 		case !known:
 			return nil
@@ -131,19 +141,18 @@ func objectNotFound(id, param string) error {
 }
 
 // mayUseUnrecorded reports whether objects that nobody recorded may be used: only where every upstream the project can reach
-// serves this project alone, so that whatever is there is its own.
-func (x *exchange) mayUseUnrecorded() bool {
-	found := false
+// serves this project alone, so that whatever is there is its own. It also returns how many those are.
+func (x *exchange) mayUseUnrecorded() (ok bool, upstreams int) {
 	for _, up := range x.g.cfg.Catalog.Upstreams(x.id.Principal.Organization) {
 		if !x.mayReach(up) || !x.reaches(up) {
 			continue
 		}
-		found = true
+		upstreams++
 		if !x.g.servesAlone(up, x.id.Principal.Project) {
-			return false
+			return false, upstreams
 		}
 	}
-	return found
+	return upstreams > 0, upstreams
 }
 
 // servesAlone reports whether the upstream's credential serves this project and no other. The built-in mock keeps projects apart

@@ -4,11 +4,13 @@ import (
 	"context"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"gatehouse"
 	"gatehouse/gatehousetest"
 	"gatehouse/internal/admin"
+	"gatehouse/internal/gateway"
 )
 
 // twoProjects is a gate with one upstream that two projects share, and the header of the second one's key.
@@ -86,6 +88,25 @@ func TestUnrecordedObjects(t *testing.T) {
 	g.upstream("up", up.URL, func(s *admin.UpstreamSpec) { s.Projects = []string{g.project} })
 	if got := g.do("GET", "/v1/files/file-from-before", ""); got.status != 200 || up.got().Target != "/v1/files/file-from-before" {
 		t.Errorf("alone: %d %s", got.status, got.body)
+	}
+}
+
+// TestUnrecordedObjectsAreLookedUpOnce does not make a project wait for each of the files it had before it had a gateway.
+func TestUnrecordedObjectsAreLookedUpOnce(t *testing.T) {
+	var looks atomic.Int32
+	g, up := newChat(t, func(c *gateway.Config) {
+		find := c.FindObject
+		c.FindObject = func(ctx context.Context, id string) (*gatehouse.Object, error) {
+			looks.Add(1)
+			return find(ctx, id)
+		}
+	})
+	body := `{"model":"gpt-4o","input":"x","tools":[{"type":"code_interpreter","container":{"type":"auto","file_ids":["file-1","file-2","file-3"]}}]}`
+	if got := g.do("POST", "/v1/responses", body); got.status != 200 || string(up.got().Body) != body {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+	if n := looks.Load(); n != 3 {
+		t.Errorf("%d looks at the database for 3 files", n)
 	}
 }
 

@@ -47,16 +47,25 @@ func (x *exchange) relay(resp *outbound.Response) error {
 		x.record.Detail = "the upstream answered with a redirect, which is not followed (" + strconv.Itoa(status) + ")"
 		return &gatehouse.Error{Kind: gatehouse.BadUpstream, Code: "upstream_redirect", NoRetry: true,
 			Message: "The upstream answered with a redirect, which Gatehouse does not follow. Ask the operator to check the base_url of upstream `" + x.answer.upstream.Name + "`."}
-	case strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream"):
+	case isEventStream(resp.Header.Get("Content-Type")):
 		return x.relayStream(resp, body)
 	}
 	return x.relayBody(resp, body)
 }
 
+func isEventStream(contentType string) bool {
+	const media = "text/event-stream"
+	return len(contentType) >= len(media) && strings.EqualFold(contentType[:len(media)], media)
+}
+
 // identity returns the answer's body without its content coding. We ask upstreams for none; one that compresses all the same is
 // still metered, and its caller gets what it would have got.
 func identity(resp *outbound.Response) (io.Reader, error) {
-	switch coding := strings.ToLower(resp.Header.Get("Content-Encoding")); coding {
+	coding := strings.ToLower(resp.Header.Get("Content-Encoding"))
+	if resp.ContentLength == 0 {
+		coding = "" // of nothing
+	}
+	switch coding {
 	case "", "identity":
 		return resp.Body, nil
 	case "gzip", "x-gzip":
@@ -133,6 +142,7 @@ func (x *exchange) relayError(resp *outbound.Response, body io.Reader) error {
 		return x.upstreamError(err)
 	}
 	x.record.Rule = "upstream_refused"
+	text = x.withoutCredential(text)
 	out := dialect.TranslateError(dialect.FaceOf(x.answer.upstream), x.call.Face, resp.Status, text)
 	if resp.Status == http.StatusBadRequest && bytes.Contains(text, []byte(`"content_filter"`)) {
 		// Azure counts the prompt of a request that its filter refuses: the estimate of its size stands.
@@ -149,6 +159,21 @@ func (x *exchange) relayError(resp *outbound.Response, body io.Reader) error {
 	}
 	x.head(resp, int64(len(out)))
 	return x.write(out)
+}
+
+// withoutCredential takes the credential an upstream was called with out of what it says about it.
+func (x *exchange) withoutCredential(text []byte) []byte {
+	up := x.answer.upstream
+	_, credential, err := x.g.endpoints.get(x.ctx, up)
+	if err != nil {
+		return text // it is gone: there is nothing to compare with
+	}
+	_, prefix := dialect.CredentialHeader(up)
+	value := strings.TrimPrefix(credential.Value.Reveal(), prefix)
+	if len(value) < 8 {
+		return text // a placeholder, as local servers take; it would be found in the middle of words
+	}
+	return bytes.ReplaceAll(text, []byte(value), []byte("[redacted]"))
 }
 
 // relayBody copies an answer that is not a stream of events. Its last byte waits for the settlement.
