@@ -39,8 +39,12 @@ func TestObjectsBelongToProjects(t *testing.T) {
 		t.Fatalf("recorded: %+v", o)
 	}
 	up.set(respond(200, "application/json", `{"id":"file-mine"}`))
-	if got := g.do("GET", "/v1/files/file-mine", ""); got.status != 200 {
-		t.Errorf("its own: %d %s", got.status, got.body)
+	own := g.do("GET", "/v1/files/file-mine", "")
+	if own.status != 200 {
+		t.Errorf("its own: %d %s", own.status, own.body)
+	}
+	if r := g.explain(own.id()); r.Status != 200 || r.Rule != "served" || r.Route != "files.retrieve" || r.BytesOut != int64(len(own.body)) || g.usage(own.id()) != nil {
+		t.Errorf("record %+v", r)
 	}
 	before := len(up.Requests())
 	for _, c := range []struct{ name, method, path, body string }{

@@ -329,10 +329,16 @@ func (x *exchange) finishAnswer(rest int) error {
 	return x.settleWith(rest)
 }
 
-// settleWith settles an answer of which rest bytes are still to be written: the record counts them.
+// settleWith settles an answer of which rest bytes are still to be written: the record counts them. One that costs nothing has a
+// record too, which is found as soon as the answer has ended.
 func (x *exchange) settleWith(rest int) error {
 	x.record.BytesOut += int64(rest)
 	err := x.settle()
+	if !x.held {
+		x.finishRecord()
+		x.g.cfg.Ledger.Decide(&x.record)
+		x.settled = true
+	}
 	x.record.BytesOut -= int64(rest)
 	return err
 }
@@ -354,7 +360,7 @@ func (x *exchange) broken(err error) error {
 	default:
 		x.record.Rule, x.record.Detail = "upstream_broke", redactError(err)
 	}
-	if x.stream && !x.record.ClientLeft {
+	if x.tapped && !x.record.ClientLeft {
 		// SDKs raise what stands in an event's error; then the connection ends, so that nobody takes the stream for complete.
 		e := gatehouse.Error{Kind: gatehouse.BadUpstream, Code: x.record.Rule, Message: "The stream ended before it was complete. `gatehouse explain " + x.record.ID + "` says why."}
 		form := dialect.EventNamed

@@ -211,8 +211,8 @@ func TestUpstreamBreaks(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			g, up := newChat(t)
 			up.set(sequence(c.answer, gatehousetest.Close()))
-			got := g.do("POST", "/v1/chat/completions", streamBody)
-			if got.err == nil && got.status == 200 {
+			got := g.try(g.request("POST", "/v1/chat/completions", streamBody, "X-Client-Request-Id", "broken"))
+			if got.err == nil {
 				t.Fatalf("the answer ended as if it were complete: %d %q", got.status, got.body)
 			}
 			if c.stream {
@@ -222,8 +222,11 @@ func TestUpstreamBreaks(t *testing.T) {
 					t.Errorf("got %q, want the event and then one with an error", got.body)
 				}
 			}
-			rec := g.explain(got.id())
-			if u := g.usage(got.id()); u == nil || u.Confidence != gatehouse.Estimated {
+			if !c.stream && strings.Contains(got.body, "data:") {
+				t.Errorf("an event in what is no stream: %q", got.body)
+			}
+			rec := g.settled("broken")
+			if u := g.usage(rec.ID); u == nil || u.Confidence != gatehouse.Estimated {
 				t.Errorf("usage %+v", u)
 			}
 			if rec.Rule == "served" || rec.ClientLeft {
