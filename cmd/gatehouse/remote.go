@@ -135,6 +135,8 @@ func (r *remote) explainRefusal(e *client.Error) error {
 	}
 	err := &refused{text + ")", e}
 	switch {
+	case e.RequestID == "":
+		return hint(err, "Is %s a Gatehouse? If it speaks HTTPS, begin --url or GATEHOUSE_URL with https://.", r.url)
 	case e.Status == http.StatusUnauthorized:
 		return hint(err, "%s did not accept the admin key. Check GATEHOUSE_ADMIN_KEY or --admin-key: it begins with sk-admin- and belongs to this installation.", r.url)
 	case e.Status == http.StatusForbidden && strings.Contains(e.Message, "sk-admin-"):
@@ -143,10 +145,6 @@ func (r *remote) explainRefusal(e *client.Error) error {
 		return hint(err, "Use an admin key whose scopes allow this; `gatehouse keys get KEY` shows them.")
 	case e.Status == http.StatusTooManyRequests:
 		return hint(err, "Wait a little and try again.")
-	case e.Status == http.StatusBadRequest && strings.Contains(e.Message, "HTTPS"):
-		return hint(err, "The server speaks HTTPS: use https:// in the URL.")
-	case e.Code == "" && strings.Contains(e.Message, "not as a Gatehouse does"):
-		return hint(err, "Is %s really a Gatehouse? Check --url or GATEHOUSE_URL.", r.url)
 	case e.Status >= 500:
 		return hint(err, "The server's log has more under this request id; its /readyz says whether it can serve.")
 	case e.Param != "" && !strings.Contains(e.Message, e.Param):

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 // TestStories runs testdata/*.txt. Beside testscript's own commands there are:
 //
 //	start ARGS...        starts `gatehouse ARGS...` (dev --json or serve) and waits until it serves; sets GATEHOUSE_URL, and after
-//	                     dev also GATEHOUSE_ADMIN_KEY and API_KEY
+//	                     dev also GATEHOUSE_ADMIN_KEY, API_KEY, CA_FILE and PORT (host and port)
 //	stop                 sends SIGTERM to what was started and waits until it ends with exit code 0
 //	exits CODE ARGS...   runs `gatehouse ARGS...`, which must end with that exit code
 //	get VAR PATH         sets VAR to a field of the JSON on stdout, e.g. data.0.id
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:      "testdata",
-		Deadline: time.Now().Add(2 * time.Minute), // a command that should have failed must not serve for ever
+		Deadline: time.Now().Add(5 * time.Minute), // a command that should have failed must not serve for ever
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": start, "stop": stop, "exits": exits, "get": get, "ask": ask, "expand": expand, "onedoc": oneDocument,
 		},
@@ -62,12 +62,14 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 			URL      string `json:"url"`
 			APIKey   string `json:"api_key"`
 			AdminKey string `json:"admin_key"`
+			CAFile   string `json:"ca_file"`
 		}
 		ts.Check(json.Unmarshal([]byte(line), &ready))
 		ts.Setenv("GATEHOUSE_URL", ready.URL)
 		ts.Setenv("GATEHOUSE_ADMIN_KEY", ready.AdminKey)
 		ts.Setenv("API_KEY", ready.APIKey)
-		ts.Setenv("PORT", strings.TrimPrefix(ready.URL, "http://"))
+		ts.Setenv("CA_FILE", ready.CAFile)
+		ts.Setenv("PORT", strings.TrimPrefix(strings.TrimPrefix(ready.URL, "https://"), "http://"))
 	case "serve":
 		var serving struct {
 			URL string `json:"url"`
@@ -236,11 +238,67 @@ func oneDocument(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 }
 
+// process returns the command line as a process: testscript.Main runs main when this program is called by that name.
+func process(args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Args[0] = "gatehouse"
+	return cmd
+}
+
+// TestPage pastes the page's curl line into bash, over HTTP and over TLS from a folder whose name needs quoting.
+func TestPage(t *testing.T) {
+	for _, tool := range []string{"bash", "curl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed", tool)
+		}
+	}
+	for name, args := range map[string][]string{"http": nil, "tls": {"--tls"}} {
+		t.Run(name, func(t *testing.T) {
+			cmd := process(append([]string{"dev", "--listen", "127.0.0.1:0", "--data", filepath.Join(t.TempDir(), "it's data")}, args...)...)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = cmd.Process.Kill() }() // it has ended unless the test failed
+			var page, curl []string
+			for s := bufio.NewScanner(stdout); s.Scan(); {
+				line := s.Text()
+				page = append(page, line)
+				if strings.HasPrefix(line, "curl ") || len(curl) > 0 && strings.HasSuffix(curl[len(curl)-1], "\\") {
+					curl = append(curl, line)
+				}
+				if strings.Contains(line, "Ctrl-C stops") {
+					break
+				}
+			}
+			whole := strings.Join(page, "\n")
+			for _, want := range []string{"sk-proj-", "sk-admin-", "Azure endpoint", "Health, metrics", "it's data", "GATEHOUSE_URL="} {
+				if !strings.Contains(whole, want) {
+					t.Errorf("the page lacks %q:\n%s", want, whole)
+				}
+			}
+			answer, err := exec.Command("bash", "-c", strings.Join(curl, "\n")).Output()
+			if err != nil || strings.Count(string(answer), "data: {") < 3 || !strings.Contains(string(answer), "data: [DONE]") {
+				t.Errorf("the curl line printed %v, %q", err, answer)
+			}
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err != nil || stderr.Len() > 0 {
+				t.Errorf("it ended with %v and logged %q", err, stderr.String())
+			}
+		})
+	}
+}
+
 // TestSecondSignalEnds proves that a drain that takes long can be cut short: the first signal begins it, the next one ends the process.
 func TestSecondSignalEnds(t *testing.T) {
-	cmd := exec.Command(os.Args[0], "dev", "--listen", "127.0.0.1:0", "--data", filepath.Join(t.TempDir(), "data"), "--json")
-	// testscript.Main runs main when the program is called by this name.
-	cmd.Path, cmd.Args[0] = os.Args[0], "gatehouse"
+	cmd := process("dev", "--listen", "127.0.0.1:0", "--data", filepath.Join(t.TempDir(), "data"), "--json")
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
