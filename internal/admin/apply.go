@@ -76,7 +76,7 @@ func ParseManifest(text []byte) (*Manifest, error) {
 		return nil, gatehouse.Errorf(gatehouse.Invalid, "The manifest is empty.")
 	}
 	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&m); err != nil {
-		return nil, gatehouse.Errorf(gatehouse.Invalid, "The manifest cannot be read: %s", yaml.FormatError(err, false, true))
+		return nil, gatehouse.Errorf(gatehouse.Invalid, "The manifest cannot be read: %s", yaml.FormatError(err, false, false)) // without the source: a secret may stand in it
 	}
 	return &m, nil
 }

@@ -27,6 +27,7 @@ import (
 	"gatehouse/internal/catalog"
 	"gatehouse/internal/dialect"
 	"gatehouse/internal/ledger"
+	"gatehouse/internal/secret"
 	"gatehouse/internal/store"
 )
 
@@ -89,7 +90,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	caller := dialect.CallerOf(r.Header)
 	record := gatehouse.Request{ID: gatehouse.NewRequestID(), ClientRequestID: caller.RequestID, At: gatehouse.MillisOf(began), Dialect: "admin", Method: r.Method,
-		UserAgent: clip(r.UserAgent(), 256), Rule: ledger.RuleServed}
+		UserAgent: clip(secret.Redact(r.UserAgent()), 256), Rule: ledger.RuleServed}
 	addr := authn.ClientAddress(r, a.cfg.TrustedProxies)
 	if addr.IsValid() {
 		record.IP = addr.String()
@@ -206,7 +207,9 @@ func (a *API) refusal(h http.Header, record *gatehouse.Request, err error) (int,
 		record.Rule = e.Kind.String()
 	}
 	dialect.RetryHeaders(e, func(name, value string) { h.Set(name, value) })
-	return dialect.Status(e.Kind), dialect.AppendError(nil, dialect.FaceOpenAI, e)
+	shown := *e
+	shown.Message = secret.Redact(e.Message) // a path or an id that is a key by mistake
+	return dialect.Status(e.Kind), dialect.AppendError(nil, dialect.FaceOpenAI, &shown)
 }
 
 // body reads the request's JSON into a T: one object, no unknown, repeated or differently spelled fields. An empty body is an empty

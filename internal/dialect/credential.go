@@ -135,8 +135,8 @@ type Caller struct {
 // maxRequestID is the longest id of a caller's that is kept; OpenAI documents 512 ASCII characters for X-Client-Request-Id.
 const maxRequestID = 512
 
-// CallerOf reads a request's headers. Ids that are not printable ASCII, or longer than 512 characters, are ignored: they are for
-// logs and answers and never a reason to refuse. h has canonical keys.
+// CallerOf reads a request's headers. Ids that are not printable ASCII, longer than 512 characters, or that hold a credential, are
+// ignored: they are for logs and answers and never a reason to refuse. h has canonical keys.
 func CallerOf(h http.Header) Caller {
 	c := Caller{Organization: first(h, "Openai-Organization"), Project: first(h, "Openai-Project"), EchoID: requestID(h, "X-Ms-Client-Request-Id")}
 	for _, name := range [...]string{"X-Client-Request-Id", "X-Request-Id"} {
@@ -164,6 +164,9 @@ func requestID(h http.Header, canonical string) string {
 		if id[i] < ' ' || id[i] >= 0x7f {
 			return ""
 		}
+	}
+	if holdsCredential(id) {
+		return ""
 	}
 	return id
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"gatehouse"
+	"gatehouse/internal/secret"
 )
 
 // The errors of hostile or broken request lines. They are shared and never changed.
@@ -215,6 +216,7 @@ func forwardQuery(q string, azure bool) (forward, version string, ok bool) {
 			}
 			version = value
 		case strings.EqualFold(name, "api-key"), strings.EqualFold(name, "subscription-key"), strings.EqualFold(name, "access_token"):
+		case holdsCredential(unescapeQuery(pair)):
 		case kept == "":
 			kept, end = pair, at+len(pair)
 		case end >= 0 && at == end+1:
@@ -229,6 +231,9 @@ func forwardQuery(q string, azure bool) (forward, version string, ok bool) {
 	}
 	return kept, version, true
 }
+
+// holdsCredential reports whether a credential stands in text, under whatever name.
+func holdsCredential(text string) bool { return secret.Redact(text) != text }
 
 func unescapeQuery(s string) string {
 	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {

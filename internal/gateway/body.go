@@ -11,6 +11,7 @@ import (
 	"gatehouse"
 	"gatehouse/internal/dialect"
 	"gatehouse/internal/dialect/strictjson"
+	"gatehouse/internal/secret"
 )
 
 // body is what the caller sent, in one of three forms: whole in memory (JSON), spooled (a form whose model may come last), or a
@@ -108,7 +109,7 @@ func (x *exchange) requireModel() error {
 	if x.model == "" && x.call.Op.Model == dialect.ModelRequired {
 		return &gatehouse.Error{Kind: gatehouse.Invalid, Code: "missing_required_parameter", Param: "model", Message: "Missing required parameter: 'model'."}
 	}
-	x.record.Model = clip(x.model)
+	x.record.Model = clip(secret.Redact(x.model))
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"gatehouse/internal/dialect"
 	"gatehouse/internal/dialect/usage"
 	"gatehouse/internal/ledger"
+	"gatehouse/internal/secret"
 )
 
 // parse reads the request line and what the header says about the caller.
@@ -20,7 +21,7 @@ func (x *exchange) parse() (err error) {
 	x.caller = dialect.CallerOf(x.r.Header)
 	x.record.Dialect = x.call.Face.String()
 	x.record.ClientRequestID = x.caller.RequestID
-	x.record.UserAgent = clip(x.r.UserAgent())
+	x.record.UserAgent = clip(secret.Redact(x.r.UserAgent()))
 	if x.in.Addr.IsValid() {
 		x.record.IP = x.in.Addr.String()
 	}
@@ -123,7 +124,7 @@ func (x *exchange) reserve() error {
 	p := &x.id.Principal
 	x.charge = ledger.Charge{
 		RequestID: x.record.ID, Organization: p.Organization, Project: p.Project, Key: p.Actor.Key, User: p.Actor.User, ServiceAccount: p.Actor.ServiceAccount,
-		Product: x.call.Op.Meter, Model: x.model, Dialect: first.upstream.Dialect, Upstream: first.upstream.Name, UpstreamModel: first.model, ServiceTier: x.tier,
+		Product: x.call.Op.Meter, Model: x.record.Model, Dialect: first.upstream.Dialect, Upstream: first.upstream.Name, UpstreamModel: first.model, ServiceTier: x.tier,
 		At: x.record.At, Input: max(x.body.size, 1), Output: x.outputBound(first),
 	}
 	if err := x.g.cfg.Ledger.Reserve(&x.charge, &x.hold); err != nil {
@@ -283,6 +284,7 @@ func (x *exchange) refuse(err error) {
 	if e.Kind == gatehouse.Unauthenticated && !x.call.Face.IsAzure() {
 		set("Www-Authenticate", `Bearer realm="gatehouse"`)
 	}
+	e.Message = secret.Redact(e.Message) // a path, a model or an id that is a key by mistake
 	text := dialect.AppendError(nil, x.call.Face, &e)
 	h["Content-Length"] = []string{strconv.Itoa(len(text))}
 	x.wrote = true

@@ -147,7 +147,7 @@ func parseConfig(text []byte) (*Config, error) {
 		return nil, errors.New("the file is empty; docs/operations.md has an example to begin with")
 	}
 	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(cfg); err != nil {
-		return nil, errors.New(yaml.FormatError(err, false, true))
+		return nil, errors.New(yaml.FormatError(err, false, false)) // without the source: a password may stand beside
 	}
 	return cfg, cfg.complete()
 }

@@ -45,6 +45,7 @@ func TestConfigRefusals(t *testing.T) {
 		"negative size":      {least + "limits: {body: -1}\n", "not a size"},
 		"size overflows":     {least + "limits: {body: 9000000000GiB}\n", "not a size"},
 		"stale for too long": {least + "max_staleness: 2h\n", "max_staleness"},
+		"beside a password":  {"valkey: redis://:c2VjcmV0@127.0.0.1\nlistn: 1\n" + least, "listn"},
 		"half a TLS":         {least + "tls: {cert: /c.pem}\n", "tls"},
 		"bad proxy":          {least + "trusted_proxies: [everyone]\n", "trusted_proxies"},
 		"bad level":          {least + "log: {level: loud}\n", "log.level"},
