@@ -23,7 +23,7 @@ import (
 
 // TestTotalTimeout ends an exchange that goes on for too long, before its answer and in it.
 func TestTotalTimeout(t *testing.T) {
-	g, up := newChat(t, func(c *gateway.Config) { c.Timeouts.Total = 100 * time.Millisecond })
+	g, up := newChat(t, func(c *gateway.Config) { c.Timeouts.Total = 500 * time.Millisecond })
 	up.set(gatehousetest.Stall())
 	g.wantError(t, g.do("POST", "/v1/chat/completions", chatBody), 504, "upstream_timeout")
 	up.set(streaming(func(x *gatehousetest.Exchange) error {

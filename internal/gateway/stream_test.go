@@ -340,16 +340,14 @@ func TestDrain(t *testing.T) {
 
 // TestTimeouts gives up on an upstream that falls silent.
 func TestTimeouts(t *testing.T) {
-	short := func(c *gateway.Config) {
-		c.Timeouts.FirstByte, c.Timeouts.Idle = 50*time.Millisecond, 50*time.Millisecond
-	}
-	g, up := newChat(t, short)
+	g, up := newChat(t, func(c *gateway.Config) { c.Timeouts.FirstByte = 50 * time.Millisecond })
 	up.set(gatehousetest.Stall())
 	got := g.do("POST", "/v1/chat/completions", chatBody)
 	g.wantError(t, got, 504, "upstream_timeout")
 	if n := len(up.Requests()); n != 1 {
 		t.Errorf("%d attempts: a request that may be at work was sent again", n)
 	}
+	g, up = newChat(t, func(c *gateway.Config) { c.Timeouts.Idle = 500 * time.Millisecond })
 	up.set(streaming(gatehousetest.Chunk(delta("one")), gatehousetest.Stall()))
 	if got := g.do("POST", "/v1/chat/completions", streamBody); got.err == nil || !strings.Contains(got.body, "upstream_broke") {
 		t.Errorf("got %q, %v", got.body, got.err)
