@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -44,19 +47,20 @@ func explainHost(err error, data string) error {
 		return hint(err, "Another program, perhaps another gatehouse, listens there. Stop it, or choose another address (port 0 takes a free one).")
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return hint(err, "This host has no such address. 127.0.0.1 is for this host only, 0.0.0.0 for every interface.")
-	case errors.Is(err, syscall.EACCES) && isListen(err):
-		return hint(err, "Ports below 1024 need a privilege. Choose a higher one.")
 	case errors.Is(err, syscall.ENOSPC):
 		return hint(err, "The disk that holds %s is full.", data)
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
+	}
+	if _, ok := errors.AsType[*net.OpError](err); ok && errors.Is(err, syscall.EACCES) {
+		return hint(err, "Ports below 1024 need a privilege. Choose a higher one.")
+	}
+	file, ok := errors.AsType[*fs.PathError](err)
+	switch {
+	case !ok:
+		return err
+	case file.Path == data || strings.HasPrefix(file.Path, data+string(filepath.Separator)) || file.Op == "mkdir":
 		return hint(err, "%s must be a folder that this user may write.", data)
+	case errors.Is(err, fs.ErrPermission):
+		return hint(err, "The user who runs this must be allowed to use %s.", file.Path)
 	}
 	return err
-}
-
-// isListen reports whether err came from binding an address rather than from a file.
-func isListen(err error) bool {
-	var call interface{ Timeout() bool }
-	_, file := errors.AsType[*fs.PathError](err)
-	return !file && errors.As(err, &call)
 }
