@@ -136,6 +136,25 @@ func TestHTTP2(t *testing.T) {
 	}
 }
 
+// metrics returns the gateway's counters by name and labels.
+func (g *gate) metrics() map[string]float64 {
+	g.tb.Helper()
+	ch := make(chan prometheus.Metric, 1024)
+	g.gateway.Metrics().Collect(ch)
+	close(ch)
+	got := map[string]float64{}
+	for m := range ch {
+		var d dto.Metric
+		must(g.tb, m.Write(&d))
+		name := strings.Split(m.Desc().String(), `"`)[1]
+		for _, l := range d.Label {
+			name += "," + l.GetValue()
+		}
+		got[name] = d.GetCounter().GetValue() + d.GetGauge().GetValue()
+	}
+	return got
+}
+
 // TestMetrics counts exchanges by operation, dialect and status, and never by what a caller says.
 func TestMetrics(t *testing.T) {
 	g, up := newChat(t)
@@ -145,19 +164,7 @@ func TestMetrics(t *testing.T) {
 	g.do("GET", "/v1/CANARY/path", "")
 	up.set(respond(500, "application/json", `{}`, "X-Should-Retry: false"))
 	g.do("POST", "/v1/chat/completions", chatBody)
-	ch := make(chan prometheus.Metric, 1024)
-	g.gateway.Metrics().Collect(ch)
-	close(ch)
-	got := map[string]float64{}
-	for m := range ch {
-		var d dto.Metric
-		must(t, m.Write(&d))
-		name := strings.Split(m.Desc().String(), `"`)[1]
-		for _, l := range d.Label {
-			name += "," + l.GetValue()
-		}
-		got[name] = d.GetCounter().GetValue() + d.GetGauge().GetValue()
-	}
+	got := g.metrics()
 	for name, want := range map[string]float64{
 		"gatehouse_requests_total,openai,chat.completions.create,2xx":   1,
 		"gatehouse_requests_total,azure_v1,chat.completions.create,2xx": 1,

@@ -138,6 +138,7 @@ func (x *exchange) readJSON() error {
 		return err
 	}
 	x.body.size = int64(len(x.body.data))
+	x.text = x.body.size
 	if len(x.body.data) == 0 {
 		x.body.data = nil
 		return nil

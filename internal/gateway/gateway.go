@@ -168,9 +168,12 @@ type current struct {
 	in         authn.Presented
 	id         authn.Identity
 	body       body
-	model      string // what the caller asked for: the deployment's name
-	bodyModel  string // what the body says, where Azure's path says something else
-	tier       string // the service tier the caller asked for
+	model      string          // what the caller asked for: the deployment's name
+	bodyModel  string          // what the body says, where Azure's path says something else
+	tier       string          // the service tier the caller asked for
+	text       int64           // bytes of a JSON body, for an estimate of its tokens; of a form nothing is known, its bytes are files
+	spoken     int64           // characters of the text to be spoken
+	store      strictjson.Span // of the body's "store"
 	plan       plan
 	charge     ledger.Charge
 	hold       ledger.Hold
@@ -180,19 +183,20 @@ type current struct {
 	record     gatehouse.Request
 	attempts   [maxAttempts]gatehouse.Attempt
 
-	hasModel bool // the body has a model
-	stream   bool // the caller asked for a stream
-	asked    bool // and for its usage
-	tapped   bool // the answer is a stream: the tap has counted it, not capture
-	held     bool
-	settled  bool
-	crowded  bool // there are more open requests than there may be
-	consumed bool // an upstream had the whole request: what it did with it may cost something
-	released bool // it answered that it did nothing
-	complete bool // what the answer made is recorded
-	wrote    bool // the head of the answer is out: an error can no longer be a status
-	aborted  bool // the answer must not look complete: the connection ends with it
-	listed   bool // in live
+	hasModel  bool // the body has a model
+	storeTrue bool // and says "store": true
+	stream    bool // the caller asked for a stream
+	asked     bool // and for its usage
+	tapped    bool // the answer is a stream: the tap has counted it, not capture
+	held      bool
+	settled   bool
+	crowded   bool // there are more open requests than there may be
+	consumed  bool // an upstream had the whole request: what it did with it may cost something
+	released  bool // it answered that it did nothing
+	complete  bool // what the answer made is recorded
+	wrote     bool // the head of the answer is out: an error can no longer be a status
+	aborted   bool // the answer must not look complete: the connection ends with it
+	listed    bool // in live
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}

@@ -244,12 +244,11 @@ func (x *exchange) stores() bool {
 	if op.Creates == "" || x.record.Status >= 300 {
 		return false
 	}
-	span := x.fields.Span(op.At.Store)
 	switch op.Stores {
 	case dialect.StoreIfTrue:
-		return x.fields.True(span)
+		return x.storeTrue
 	case dialect.StoreUnlessFalse:
-		return span.Kind != strictjson.Bool || x.fields.True(span)
+		return x.store.Kind != strictjson.Bool || x.storeTrue
 	}
 	return true
 }

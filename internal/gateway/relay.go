@@ -28,6 +28,7 @@ const (
 // relay gives the upstream's answer to the caller and counts it on the way. It closes resp.
 func (x *exchange) relay(resp *outbound.Response) error {
 	defer resp.Close()
+	x.dropBody()
 	x.consumed = x.consumed || resp.Status < 300
 	body, err := identity(resp)
 	if err != nil {
@@ -51,6 +52,15 @@ func (x *exchange) relay(resp *outbound.Response) error {
 		return x.relayStream(resp, body)
 	}
 	return x.relayBody(resp, body)
+}
+
+// dropBody gives the request's body back before its answer is relayed: a stream may run for minutes, and nothing of the body is
+// needed any more.
+func (x *exchange) dropBody() {
+	x.outgoing = outbound.Request{}
+	clear(x.segments[:])
+	x.fields.Reset()
+	x.body.release(&x.g.memory)
 }
 
 func isEventStream(contentType string) bool {

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
+	"unicode/utf8"
 
 	"gatehouse"
 	"gatehouse/internal/authn"
@@ -82,6 +82,13 @@ func (x *exchange) readFields() error {
 	x.stream = f.True(f.Span(at.Stream))
 	x.asked = f.True(f.Span(at.IncludeUsage))
 	x.record.Stream = x.stream
+	x.store = f.Span(at.Store)
+	x.storeTrue = f.True(x.store)
+	if x.call.Op.Usage == usage.Speech {
+		if text, ok := f.Text(f.Span(at.Input)); ok {
+			x.spoken = int64(utf8.RuneCountInString(text))
+		}
+	}
 	if f.Span(at.Model).Kind != 0 && x.hasModel && x.bodyModel == "" {
 		return gatehouse.InvalidParam("model", "Invalid 'model': it must not be empty.")
 	}
@@ -196,23 +203,13 @@ func (x *exchange) count() (u gatehouse.Units, c gatehouse.Confidence, model, ti
 	if tier == "auto" {
 		tier = ""
 	}
-	x.addRequestUnits(&u)
+	u.Characters = x.spoken
 	if reported {
 		return u, gatehouse.Reported, model, tier
 	}
-	u.Input = usage.Estimate(int64(len(x.body.data))) // of a form nothing is known: its bytes are files
+	u.Input = usage.Estimate(x.text)
 	u.Output = usage.Estimate(text)
 	return u, gatehouse.Estimated, model, tier
-}
-
-// addRequestUnits counts what is known from the request alone: the characters that are spoken.
-func (x *exchange) addRequestUnits(u *gatehouse.Units) {
-	if x.call.Op.Usage != usage.Speech {
-		return
-	}
-	if text, ok := x.fields.Text(x.fields.Span(x.call.Op.At.Input)); ok {
-		u.Characters = int64(strings.Count(text, "") - 1)
-	}
 }
 
 // finishRecord completes the explain record as far as it is known now.

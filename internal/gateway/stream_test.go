@@ -90,6 +90,9 @@ func TestEventsPassAtOnce(t *testing.T) {
 	if n := g.ledger.Stats().Holds; n != 1 {
 		t.Errorf("%d holds while the stream runs, want 1", n)
 	}
+	if m := g.metrics(); m["gatehouse_body_memory_bytes"] != 0 || m["gatehouse_open_requests"] != 1 {
+		t.Errorf("%v bytes of a request are kept while its answer runs", m["gatehouse_body_memory_bytes"])
+	}
 	close(end)
 	if got := event(t, r); got != doneEvent {
 		t.Fatalf("got %q", got)
