@@ -81,8 +81,10 @@ func TestGoChat(t *testing.T) {
 		defer cancel()
 		var res *http.Response
 		stream := c.Chat.Completions.NewStreaming(ctx, ask("gpt-4o"), option.WithResponseInto(&res), option.WithHeader("x-mock-tokens", "100000"), option.WithHeader("x-mock-chunk-delay-ms", "20"))
-		if !stream.Next() || !stream.Next() {
-			t.Fatal(stream.Err())
+		for range 2 {
+			if !stream.Next() {
+				t.Fatal(stream.Err())
+			}
 		}
 		cancel()
 		for stream.Next() {

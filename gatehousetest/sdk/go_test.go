@@ -1,9 +1,7 @@
 package sdk
 
 import (
-	"context"
 	"errors"
-	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -104,19 +102,4 @@ func pages[T any](t *testing.T, next func() bool, current func() T, err func() e
 		t.Fatal(err)
 	}
 	return all
-}
-
-// bare makes a request without any credential.
-func bare(t *testing.T, s *gatehousetest.Server, method, path string) *http.Response {
-	t.Helper()
-	req, err := http.NewRequestWithContext(context.Background(), method, s.URL+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := s.Client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { res.Body.Close() })
-	return res
 }

@@ -206,41 +206,42 @@ var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := g.begin(w, r)
 	defer g.end(x)
-	err := x.parse()
-	if err == nil {
-		err = x.admitConnection()
-	}
-	if err == nil {
-		err = x.authenticate()
-	}
-	if err == nil {
-		err = x.read()
-	}
-	if err == nil {
-		err = x.authorize()
-	}
-	if err == nil && x.call.Op.Local {
-		err = x.serveModels()
-		if err == nil {
-			return
-		}
-	}
-	if err == nil {
-		err = x.route()
-	}
-	if err == nil {
-		err = x.reserve()
-	}
-	var answer *outbound.Response
-	if err == nil {
-		answer, err = x.forward()
-	}
-	if err == nil {
-		err = x.relay(answer)
-	}
-	if err != nil {
+	if err := x.walk(); err != nil {
 		x.refuse(err)
 	}
+}
+
+// walk is a request from its first line to the last byte of its answer, in the order in which it happens.
+func (x *exchange) walk() error {
+	if err := x.parse(); err != nil {
+		return err
+	}
+	if err := x.admitConnection(); err != nil {
+		return err
+	}
+	if err := x.authenticate(); err != nil {
+		return err
+	}
+	if err := x.read(); err != nil {
+		return err
+	}
+	if err := x.authorize(); err != nil {
+		return err
+	}
+	if x.call.Op.Local {
+		return x.serveModels()
+	}
+	if err := x.route(); err != nil {
+		return err
+	}
+	if err := x.reserve(); err != nil {
+		return err
+	}
+	answer, err := x.forward()
+	if err != nil {
+		return err
+	}
+	return x.relay(answer)
 }
 
 func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
