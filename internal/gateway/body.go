@@ -109,7 +109,12 @@ func (x *exchange) requireModel() error {
 	if x.model == "" && x.call.Op.Model == dialect.ModelRequired {
 		return &gatehouse.Error{Kind: gatehouse.Invalid, Code: "missing_required_parameter", Param: "model", Message: "Missing required parameter: 'model'."}
 	}
-	x.record.Model = clip(secret.Redact(x.model))
+	x.record.Model = clip(x.model)
+	if clean := secret.Redact(x.model); clean != x.model {
+		// Forwarded, recorded and billed by name, a credential would end up everywhere.
+		x.record.Model = clip(clean)
+		return gatehouse.InvalidParam("model", "Invalid 'model': it holds what looks like a credential. Check which value went into which field, and treat the credential as leaked.")
+	}
 	return nil
 }
 

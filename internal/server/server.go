@@ -74,6 +74,9 @@ type listener struct {
 	server *http.Server
 }
 
+// opsListener is the name of the listener of health and metrics.
+const opsListener = "ops_listen"
+
 // errEmpty is returned for a database without an organization.
 var errEmpty = errors.New("the database is empty: run `gatehouse init --config FILE` first")
 
@@ -387,7 +390,8 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// drain stops accepting, waits for open requests and cuts what is left.
+// drain stops accepting, waits for open requests and cuts what is left. The ops listener closes last, so that who asks /readyz
+// meanwhile learns that the node is draining.
 func (s *Server) drain() {
 	s.draining.Store(true)
 	s.log.Info("draining", "for", time.Duration(s.cfg.Drain).String())
@@ -395,6 +399,10 @@ func (s *Server) drain() {
 	defer stop()
 	var wait sync.WaitGroup
 	for _, l := range s.listeners {
+		if l.name == opsListener {
+			defer func() { _ = l.server.Close() }() // nobody counts on the end of an answer about health
+			continue
+		}
 		wait.Go(func() {
 			if err := l.server.Shutdown(soft); err == nil {
 				return
@@ -471,7 +479,7 @@ func (s *Server) listen(ctx context.Context) (err error) {
 	if err := add("listen", s.cfg.Listen, data, s.cfg.TLS != nil); err != nil {
 		return err
 	}
-	if err := add("ops_listen", s.cfg.OpsListen, ops, false); err != nil {
+	if err := add(opsListener, s.cfg.OpsListen, ops, false); err != nil {
 		return err
 	}
 	if s.cfg.AdminListen != "" {
