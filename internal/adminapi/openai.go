@@ -51,15 +51,9 @@ func (a *API) routes() {
 }
 
 func (a *API) listAdminKeys(ctx context.Context, c *call) (any, error) {
-	page, err := c.page(true)
-	if err != nil {
-		return nil, err
-	}
-	keys, more, err := a.cfg.Admin.Keys(ctx, c.who, store.KeyFilter{Class: gatehouse.ClassAdmin}, page)
-	if err != nil {
-		return nil, err
-	}
-	return listOf(keys, more, showAdminKey), nil
+	return listed(c, true, func(page store.Page) ([]admin.KeyInfo, bool, error) {
+		return a.cfg.Admin.Keys(ctx, c.who, store.KeyFilter{Class: gatehouse.ClassAdmin}, page)
+	}, showAdminKey)
 }
 
 type createAdminKeyRequest struct {
@@ -124,19 +118,13 @@ func (a *API) deleteAdminKey(ctx context.Context, c *call) (any, error) {
 }
 
 func (a *API) listProjects(ctx context.Context, c *call) (any, error) {
-	page, err := c.page(false)
-	if err != nil {
-		return nil, err
-	}
 	archived, err := flag(c.URL.Query(), "include_archived")
 	if err != nil {
 		return nil, err
 	}
-	projects, more, err := a.cfg.Admin.Projects(ctx, c.who, archived, page)
-	if err != nil {
-		return nil, err
-	}
-	return listOf(projects, more, showProject), nil
+	return listed(c, false, func(page store.Page) ([]gatehouse.Project, bool, error) {
+		return a.cfg.Admin.Projects(ctx, c.who, archived, page)
+	}, showProject)
 }
 
 type projectRequest struct {
@@ -234,15 +222,9 @@ func (a *API) archiveProject(ctx context.Context, c *call) (any, error) {
 }
 
 func (a *API) listServiceAccounts(ctx context.Context, c *call) (any, error) {
-	page, err := c.page(false)
-	if err != nil {
-		return nil, err
-	}
-	accounts, more, err := a.cfg.Admin.ServiceAccounts(ctx, c.who, c.PathValue("project_id"), page)
-	if err != nil {
-		return nil, err
-	}
-	return listOf(accounts, more, showServiceAccount), nil
+	return listed(c, false, func(page store.Page) ([]gatehouse.ServiceAccount, bool, error) {
+		return a.cfg.Admin.ServiceAccounts(ctx, c.who, c.PathValue("project_id"), page)
+	}, showServiceAccount)
 }
 
 type createServiceAccountRequest struct {
@@ -347,21 +329,15 @@ func (a *API) createServiceAccountKey(ctx context.Context, c *call) (any, error)
 }
 
 func (a *API) listProjectKeys(ctx context.Context, c *call) (any, error) {
-	page, err := c.page(false)
-	if err != nil {
-		return nil, err
-	}
 	want := c.URL.Query().Get("owner_project_access")
 	switch want {
 	case "", "any", "active", "inactive":
 	default:
 		return nil, gatehouse.InvalidParam("owner_project_access", "Invalid 'owner_project_access': must be 'active', 'inactive' or 'any'.")
 	}
-	keys, more, err := a.cfg.Admin.KeysByAccess(ctx, c.who, store.KeyFilter{Project: c.PathValue("project_id")}, page, want)
-	if err != nil {
-		return nil, err
-	}
-	return listOf(keys, more, showProjectKey), nil
+	return listed(c, false, func(page store.Page) ([]admin.KeyInfo, bool, error) {
+		return a.cfg.Admin.KeysByAccess(ctx, c.who, store.KeyFilter{Project: c.PathValue("project_id")}, page, want)
+	}, showProjectKey)
 }
 
 func (a *API) projectKey(ctx context.Context, c *call) (any, error) {

@@ -31,6 +31,19 @@ func listOf[E, T any](elements []E, more bool, show func(*E) (T, string)) *list[
 	return l
 }
 
+// listed answers a list: it reads the page that is asked for, gets it and shows each element.
+func listed[E, T any](c *call, newestFirst bool, get func(store.Page) ([]E, bool, error), show func(*E) (T, string)) (any, error) {
+	page, err := c.page(newestFirst)
+	if err != nil {
+		return nil, err
+	}
+	elements, more, err := get(page)
+	if err != nil {
+		return nil, err
+	}
+	return listOf(elements, more, show), nil
+}
+
 // page reads limit, after, before and order.
 func (c *call) page(descending bool) (store.Page, error) {
 	q := c.URL.Query()
