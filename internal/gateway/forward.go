@@ -239,7 +239,7 @@ func (x *exchange) upstreamError(err error) error {
 			return x.bodyError(err)
 		case oe.Op == outbound.OpGuard:
 			return &gatehouse.Error{Kind: gatehouse.BadUpstream, Code: "upstream_address_refused", NoRetry: true, Err: err,
-				Message: "The upstream's host resolves to an address that Gatehouse does not call. The operator can allow private addresses for this upstream (`allow_private`)."}
+				Message: "The upstream's host resolves to an address that Gatehouse does not call. The operator can allow private addresses for this upstream (`allow_private`); metadata services are never called."}
 		case oe.Timeout:
 			return &gatehouse.Error{Kind: gatehouse.Timeout, Code: "upstream_timeout", Message: "The upstream did not answer in time. Try again.", Err: err}
 		}
