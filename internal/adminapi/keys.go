@@ -139,11 +139,7 @@ func optional[T any](p *T) admin.Optional[T] {
 
 func (a *API) key(ctx context.Context, c *call) (any, error) {
 	info, err := a.cfg.Admin.Key(ctx, c.who, "", c.PathValue("key_id"))
-	if err != nil {
-		return nil, err
-	}
-	v, _ := showKey(info)
-	return v, nil
+	return shown(info, err, showKey)
 }
 
 func (a *API) updateKey(ctx context.Context, c *call) (any, error) {

@@ -165,11 +165,7 @@ func (a *API) createProject(ctx context.Context, c *call) (any, error) {
 		ask.Labels = *req.Labels
 	}
 	p, err := a.cfg.Admin.CreateProject(ctx, c.who, ask)
-	if err != nil {
-		return nil, err
-	}
-	v, _ := showProject(p)
-	return v, nil
+	return shown(p, err, showProject)
 }
 
 // residencies are the values of OpenAI's enumeration. Gatehouse keeps the value; where requests go is decided by deployments.
@@ -181,11 +177,7 @@ var residencies = map[string]bool{
 
 func (a *API) project(ctx context.Context, c *call) (any, error) {
 	p, err := a.cfg.Admin.Project(ctx, c.who, c.PathValue("project_id"))
-	if err != nil {
-		return nil, err
-	}
-	v, _ := showProject(p)
-	return v, nil
+	return shown(p, err, showProject)
 }
 
 func (a *API) updateProject(ctx context.Context, c *call) (any, error) {
@@ -204,11 +196,7 @@ func (a *API) updateProject(ctx context.Context, c *call) (any, error) {
 		update.Labels = admin.Some(*req.Labels)
 	}
 	p, err := a.cfg.Admin.UpdateProject(ctx, c.who, c.PathValue("project_id"), update)
-	if err != nil {
-		return nil, err
-	}
-	v, _ := showProject(p)
-	return v, nil
+	return shown(p, err, showProject)
 }
 
 func (a *API) archiveProject(ctx context.Context, c *call) (any, error) {
@@ -263,11 +251,7 @@ func (a *API) createServiceAccount(ctx context.Context, c *call) (any, error) {
 
 func (a *API) serviceAccount(ctx context.Context, c *call) (any, error) {
 	account, err := a.cfg.Admin.ServiceAccount(ctx, c.who, c.PathValue("project_id"), c.PathValue("account_id"))
-	if err != nil {
-		return nil, err
-	}
-	v, _ := showServiceAccount(account)
-	return v, nil
+	return shown(account, err, showServiceAccount)
 }
 
 type updateServiceAccountRequest struct {
@@ -288,11 +272,7 @@ func (a *API) updateServiceAccount(ctx context.Context, c *call) (any, error) {
 		update.Role = admin.Some(*req.Role)
 	}
 	account, err := a.cfg.Admin.UpdateServiceAccount(ctx, c.who, c.PathValue("project_id"), c.PathValue("account_id"), update)
-	if err != nil {
-		return nil, err
-	}
-	v, _ := showServiceAccount(account)
-	return v, nil
+	return shown(account, err, showServiceAccount)
 }
 
 func (a *API) deleteServiceAccount(ctx context.Context, c *call) (any, error) {

@@ -44,6 +44,15 @@ func listed[E, T any](c *call, newestFirst bool, get func(store.Page) ([]E, bool
 	return listOf(elements, more, show), nil
 }
 
+// shown answers one element, or the error instead of it.
+func shown[E, T any](element *E, err error, show func(*E) (T, string)) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	v, _ := show(element)
+	return v, nil
+}
+
 // page reads limit, after, before and order.
 func (c *call) page(descending bool) (store.Page, error) {
 	q := c.URL.Query()

@@ -40,11 +40,7 @@ func (a *API) createUser(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	u, err := a.cfg.Admin.CreateUser(ctx, c.who, admin.UserRequest{Name: req.Name, Email: req.Email, Role: req.Role})
-	if err != nil {
-		return nil, err
-	}
-	v, _ := showUser(u)
-	return v, nil
+	return shown(u, err, showUser)
 }
 
 type roleRequest struct {
@@ -58,11 +54,7 @@ func (a *API) updateUser(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	u, err := a.cfg.Admin.UpdateUser(ctx, c.who, c.PathValue("user_id"), req.Role)
-	if err != nil {
-		return nil, err
-	}
-	v, _ := showUser(u)
-	return v, nil
+	return shown(u, err, showUser)
 }
 
 func (a *API) removeUser(ctx context.Context, c *call) (any, error) {
@@ -100,11 +92,7 @@ func (a *API) addMember(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	m, err := a.cfg.Admin.AddProjectUser(ctx, c.who, c.PathValue("project_id"), req.UserID, req.Role)
-	if err != nil {
-		return nil, err
-	}
-	v, _ := showMember(m)
-	return v, nil
+	return shown(m, err, showMember)
 }
 
 func (a *API) removeMember(ctx context.Context, c *call) (any, error) {
@@ -144,11 +132,7 @@ func (a *API) updateOwnProject(ctx context.Context, c *call) (any, error) {
 		update.Upstream = admin.Some(id)
 	}
 	p, err := a.cfg.Admin.UpdateProject(ctx, c.who, c.PathValue("project_id"), update)
-	if err != nil {
-		return nil, err
-	}
-	v, _ := showProject(p)
-	return v, nil
+	return shown(p, err, showProject)
 }
 
 func (a *API) upstreamID(ctx context.Context, c *call, name string) (string, error) {

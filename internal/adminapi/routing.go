@@ -49,11 +49,7 @@ func (a *API) putUpstream(ctx context.Context, c *call) (any, error) {
 	}
 	u, err := a.cfg.Admin.PutUpstream(ctx, c.who, admin.UpstreamSpec{Name: req.Name, Dialect: req.Dialect, BaseURL: req.BaseURL, APIVersion: req.APIVersion, Region: req.Region,
 		Credential: req.Credential, CredentialHeader: req.CredentialHeader, Projects: req.Projects, AllowPrivate: req.AllowPrivate, HTTP2: req.HTTP2})
-	if err != nil {
-		return nil, err
-	}
-	v, _ := showUpstream(u)
-	return v, nil
+	return shown(u, err, showUpstream)
 }
 
 func (a *API) removeUpstream(ctx context.Context, c *call) (any, error) {
@@ -124,11 +120,7 @@ func (a *API) putDeployment(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	show, err := a.showDeployments(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	v, _ := show(d)
-	return v, nil
+	return shown(d, err, show)
 }
 
 func (a *API) removeDeployment(ctx context.Context, c *call) (any, error) {

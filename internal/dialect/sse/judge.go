@@ -144,7 +144,7 @@ var audioDelta, partDone = []byte("audio.delta"), []byte(".done")
 func (t *Tap) image(usageObject []byte) {
 	u, _ := usage.Extract(usage.Images, usageObject) // empty when it says nothing
 	u.Images = 1
-	t.images = usage.Add(t.images, u)
+	t.images.Add(u)
 }
 
 // first keeps the first JSON string that is not empty.

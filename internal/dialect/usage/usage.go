@@ -85,18 +85,6 @@ func Extract(shape Shape, usageJSON []byte) (gatehouse.Units, bool) {
 	return u, true
 }
 
-// Add sums two settlements of one request, as when each image of several reports its own.
-func Add(a, b gatehouse.Units) gatehouse.Units {
-	return gatehouse.Units{
-		Input: a.Input + b.Input, Cached: a.Cached + b.Cached, CacheWrite: a.CacheWrite + b.CacheWrite,
-		InputText: a.InputText + b.InputText, InputAudio: a.InputAudio + b.InputAudio, InputImage: a.InputImage + b.InputImage,
-		CachedAudio: a.CachedAudio + b.CachedAudio, CachedImage: a.CachedImage + b.CachedImage,
-		Output: a.Output + b.Output, Reasoning: a.Reasoning + b.Reasoning, OutputText: a.OutputText + b.OutputText,
-		OutputAudio: a.OutputAudio + b.OutputAudio, OutputImage: a.OutputImage + b.OutputImage,
-		Images: a.Images + b.Images, Characters: a.Characters + b.Characters, Milliseconds: a.Milliseconds + b.Milliseconds,
-	}
-}
-
 // Of returns what a whole answer that went through c counted: its usage, its images and its seconds of audio. It reports false
 // when the answer says nothing. Models that are paid by the image report no tokens; then Images stands alone.
 func Of(shape Shape, c *Capture) (gatehouse.Units, bool) {

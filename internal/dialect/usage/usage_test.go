@@ -97,13 +97,3 @@ func TestEstimate(t *testing.T) {
 		}
 	}
 }
-
-func TestAdd(t *testing.T) {
-	one := gatehouse.Units{Input: 1, Cached: 1, CacheWrite: 1, InputText: 1, InputAudio: 1, InputImage: 1, CachedAudio: 1, CachedImage: 1,
-		Output: 1, Reasoning: 1, OutputText: 1, OutputAudio: 1, OutputImage: 1, Images: 1, Characters: 1, Milliseconds: 1}
-	two := gatehouse.Units{Input: 2, Cached: 2, CacheWrite: 2, InputText: 2, InputAudio: 2, InputImage: 2, CachedAudio: 2, CachedImage: 2,
-		Output: 2, Reasoning: 2, OutputText: 2, OutputAudio: 2, OutputImage: 2, Images: 2, Characters: 2, Milliseconds: 2}
-	if got := usage.Add(one, one); got != two {
-		t.Errorf("got %+v, want %+v", got, two)
-	}
-}
