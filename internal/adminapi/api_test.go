@@ -82,6 +82,8 @@ func TestRefusals(t *testing.T) {
 		{"not JSON", "POST", projects, s.AdminKey, `name=a`, 400, nil, nil},
 		{"trailing data", "POST", projects, s.AdminKey, `{"name":"a"}{}`, 400, nil, nil},
 		{"bad residency", "POST", projects, s.AdminKey, `{"name":"a","residency":"MOON"}`, 400, "invalid_value", "residency"},
+		{"bad geography", "POST", projects, s.AdminKey, `{"name":"a","geography":"MOON"}`, 400, "invalid_value", "geography"},
+		{"change of residency", "POST", mine, s.AdminKey, `{"geography":"EU"}`, 400, "invalid_value", "residency"},
 		{"bad limit", "GET", projects + "?limit=0", s.AdminKey, "", 400, "invalid_value", "limit"},
 		{"bad cursor", "GET", projects + "?after=proj_nobody", s.AdminKey, "", 400, nil, nil},
 		{"bad order", "GET", "/v1/organization/admin_api_keys?order=up", s.AdminKey, "", 400, "invalid_value", "order"},
@@ -113,6 +115,20 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("param %v, want %v", e["param"], tt.param)
 			}
 		})
+	}
+}
+
+func TestResidencyIsKept(t *testing.T) {
+	s := gatehousetest.Start(t, gatehousetest.Options{})
+	for body, want := range map[string]string{
+		`{"name":"a"}`:                          "GLOBAL",
+		`{"name":"a","residency":"JP_STORAGE"}`: "JP_STORAGE",
+		`{"name":"a","geography":"EU"}`:         "EU_STORAGE_PROCESSING",
+		`{"name":"a","geography":"KR"}`:         "KR_STORAGE",
+	} {
+		if _, p := ask(t, s, "POST", "/v1/organization/projects", s.AdminKey, body); p["residency"] != want {
+			t.Errorf("%s: residency %v, want %s", body, p["residency"], want)
+		}
 	}
 }
 

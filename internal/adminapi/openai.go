@@ -155,17 +155,31 @@ func (a *API) createProject(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	ask := admin.ProjectRequest{Name: *req.Name}
-	if req.Residency != nil {
-		if !residencies[*req.Residency] {
-			return nil, gatehouse.InvalidParam("residency", "Invalid 'residency': %q is not a residency OpenAI knows.", clip(*req.Residency, 64))
-		}
-		ask.Residency = *req.Residency
+	if ask.Residency, err = req.residency(); err != nil {
+		return nil, err
 	}
 	if req.Labels != nil {
 		ask.Labels = *req.Labels
 	}
 	p, err := a.cfg.Admin.CreateProject(ctx, c.who, ask)
 	return shown(p, err, showProject)
+}
+
+// residency returns the residency a request asks for, "" for none. `geography` is the older field: a region alone.
+func (r *projectRequest) residency() (string, error) {
+	want := value(r.Residency)
+	if region := value(r.Geography); want == "" && region != "" {
+		if want = region + "_STORAGE_PROCESSING"; !residencies[want] {
+			want = region + "_STORAGE"
+		}
+		if !residencies[want] {
+			return "", gatehouse.InvalidParam("geography", "Invalid 'geography': %q is not a region OpenAI knows. Use 'residency'.", clip(region, 64))
+		}
+	}
+	if want != "" && !residencies[want] {
+		return "", gatehouse.InvalidParam("residency", "Invalid 'residency': %q is not a residency OpenAI knows.", clip(want, 64))
+	}
+	return want, nil
 }
 
 // residencies are the values of OpenAI's enumeration. Gatehouse keeps the value; where requests go is decided by deployments.
@@ -188,13 +202,11 @@ func (a *API) updateProject(ctx context.Context, c *call) (any, error) {
 	if err := req.supported(); err != nil {
 		return nil, err
 	}
-	var update admin.ProjectUpdate
-	if req.Name != nil {
-		update.Name = admin.Some(*req.Name)
+	// Where a project's data lives is decided when it is created; nothing that is asked for is dropped without a word.
+	if req.Residency != nil || req.Geography != nil {
+		return nil, gatehouse.InvalidParam("residency", "The residency of a project cannot change. Create another project, or leave 'residency' and 'geography' out.")
 	}
-	if req.Labels != nil {
-		update.Labels = admin.Some(*req.Labels)
-	}
+	update := admin.ProjectUpdate{Name: optional(req.Name), Labels: optional(req.Labels)}
 	p, err := a.cfg.Admin.UpdateProject(ctx, c.who, c.PathValue("project_id"), update)
 	return shown(p, err, showProject)
 }

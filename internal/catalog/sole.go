@@ -6,50 +6,53 @@ import (
 	"gatehouse"
 )
 
-// SoleProject returns the one project that an upstream's credential serves, "" when it serves none, or more than one. Upstreams of
-// an organization with the same credential and address are one account of the provider. A deployment for every project serves the
-// archived ones too: what they made is still there. It reads every project of the organization: it is for the rare calls that
-// reach objects Gatehouse cannot tell apart, not for every request.
+// SoleProject returns the one project that an upstream's credential serves, "" when it serves none, or more than one. Upstreams
+// with the same credential are one account of the provider, in whichever organization they are declared; of those without a
+// credential, the ones with the same address. A deployment for every project serves the archived ones too: what they made is still
+// there. It reads every project of the organizations concerned: it is for the rare calls that reach objects Gatehouse cannot tell
+// apart, not for every request.
 func (c *Catalog) SoleProject(upstream string) string {
 	up := c.Upstream(upstream)
 	if up == nil {
 		return ""
 	}
-	r := c.replica.routes.get(up.Organization)
-	if r == nil {
-		return ""
-	}
 	var sole projectSet
-	for _, u := range r.upstreams {
-		if u.ID != up.ID && (u.Credential != up.Credential || u.BaseURL != up.BaseURL) {
-			continue
-		}
-		for _, p := range u.Projects {
-			sole.add(p)
-		}
-		if len(u.Projects) > 0 {
-			continue
-		}
-		for _, d := range r.deployments {
-			if !slices.ContainsFunc(d.Routes, func(route gatehouse.Route) bool { return route.Upstream == u.ID }) {
-				continue
-			}
-			for _, p := range d.Projects {
-				sole.add(p)
-			}
-			if len(d.Projects) == 0 {
-				c.replica.projects.each(func(p *gatehouse.Project) {
-					if p.Organization == up.Organization {
-						sole.add(p.ID)
-					}
-				})
+	c.replica.routes.each(func(r *routing) {
+		for _, u := range r.upstreams {
+			if u.ID == up.ID || u.Credential == up.Credential && (u.Credential != "" || u.BaseURL == up.BaseURL) {
+				c.addServed(&sole, r, u)
 			}
 		}
-	}
+	})
 	if sole.many {
 		return ""
 	}
 	return sole.one
+}
+
+// addServed adds the projects that one upstream serves: those it names, else those that deployments bring to it.
+func (c *Catalog) addServed(sole *projectSet, r *routing, u *gatehouse.Upstream) {
+	for _, p := range u.Projects {
+		sole.add(p)
+	}
+	if len(u.Projects) > 0 {
+		return
+	}
+	for _, d := range r.deployments {
+		if !slices.ContainsFunc(d.Routes, func(route gatehouse.Route) bool { return route.Upstream == u.ID }) {
+			continue
+		}
+		for _, p := range d.Projects {
+			sole.add(p)
+		}
+		if len(d.Projects) == 0 {
+			c.replica.projects.each(func(p *gatehouse.Project) {
+				if p.Organization == u.Organization {
+					sole.add(p.ID)
+				}
+			})
+		}
+	}
 }
 
 // projectSet tells one project from several.

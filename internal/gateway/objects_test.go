@@ -357,3 +357,25 @@ func TestUsageOption(t *testing.T) {
 		})
 	}
 }
+
+// TestOneCredentialInTwoOrganizations is one account of the provider: neither may see what it cannot tell from the other's.
+func TestOneCredentialInTwoOrganizations(t *testing.T) {
+	g, up := newChat(t)
+	up.set(respond(200, "application/json", `{"object":"list","data":[]}`))
+	if got := g.do("GET", "/v1/files", ""); got.status != 200 {
+		t.Fatalf("alone: %d %s", got.status, got.body)
+	}
+	ctx := context.Background()
+	founded, err := g.admin.Found(ctx, gatehouse.Host(""), "Other", "Eve", "")
+	must(t, err)
+	eve := gatehouse.Host(founded.Organization.ID)
+	_, err = g.admin.PutUpstream(ctx, eve, admin.UpstreamSpec{Name: "mine", Dialect: gatehouse.OpenAI, BaseURL: "https://api.example.com/v1", Credential: "env://UPSTREAM_API_KEY"})
+	must(t, err)
+	if got := g.do("GET", "/v1/files", ""); got.status != 200 {
+		t.Errorf("nothing routes to the other one yet: %d %s", got.status, got.body)
+	}
+	_, err = g.admin.PutDeployment(ctx, eve, admin.DeploymentSpec{Name: "m", Routes: []admin.RouteSpec{{Upstream: "mine"}}})
+	must(t, err)
+	g.wantError(t, g.do("GET", "/v1/files", ""), 403, "shared_upstream")
+	g.wantError(t, g.do("GET", "/v1/files/file-unrecorded", ""), 404, "")
+}
