@@ -61,20 +61,20 @@ type ServiceAccountUpdate struct {
 }
 
 // UpdateServiceAccount changes a service account of a project that is not archived.
-func (s *Service) UpdateServiceAccount(ctx context.Context, who *gatehouse.Principal, project, id string, req ServiceAccountUpdate) (*gatehouse.ServiceAccount, error) {
+func (s *Service) UpdateServiceAccount(ctx context.Context, who *gatehouse.Principal, project, id string, req ServiceAccountUpdate) (*gatehouse.ServiceAccount, Effect, error) {
 	if req.Name.Set {
 		if err := gatehouse.CheckName("name", req.Name.Value); err != nil {
-			return nil, err
+			return nil, Effect{}, err
 		}
 	}
 	if req.Role.Set {
 		if err := checkRole(req.Role.Value, gatehouse.RoleMember, gatehouse.RoleOwner, gatehouse.RoleNone); err != nil {
-			return nil, err
+			return nil, Effect{}, err
 		}
 	}
 	var a *gatehouse.ServiceAccount
 	ev := gatehouse.Event{Type: "service_account.updated", Subject: gatehouse.SubjectServiceAccount, SubjectID: id, Project: project}
-	_, err := s.change(ctx, who, narrows, ev, func(tx *store.Tx) (err error) {
+	effect, err := s.change(ctx, who, narrows, ev, func(tx *store.Tx) (err error) {
 		if _, err := s.activeProject(tx, who, project); err != nil {
 			return err
 		}
@@ -93,7 +93,7 @@ func (s *Service) UpdateServiceAccount(ctx context.Context, who *gatehouse.Princ
 		tx.Event().Change = detail(changes)
 		return tx.SaveServiceAccount(a)
 	})
-	return a, err
+	return a, effect, err
 }
 
 // RemoveServiceAccount ends a service account and revokes its keys.

@@ -62,14 +62,13 @@ func (s *Service) PutDeployment(ctx context.Context, who *gatehouse.Principal, s
 }
 
 // RemoveUpstream removes an upstream that no deployment routes to.
-func (s *Service) RemoveUpstream(ctx context.Context, who *gatehouse.Principal, name string) error {
-	_, err := s.put(ctx, who, func(tx *store.Tx) (*outcome, error) { return s.removeUpstream(tx, who, name) })
-	return err
+func (s *Service) RemoveUpstream(ctx context.Context, who *gatehouse.Principal, name string) (Effect, error) {
+	return s.put(ctx, who, func(tx *store.Tx) (*outcome, error) { return s.removeUpstream(tx, who, name) })
 }
 
 // RemoveDeployment removes every deployment of a name.
-func (s *Service) RemoveDeployment(ctx context.Context, who *gatehouse.Principal, name string) error {
-	_, err := s.put(ctx, who, func(tx *store.Tx) (*outcome, error) {
+func (s *Service) RemoveDeployment(ctx context.Context, who *gatehouse.Principal, name string) (Effect, error) {
+	return s.put(ctx, who, func(tx *store.Tx) (*outcome, error) {
 		list, err := tx.Deployments(who.Organization)
 		if err != nil {
 			return nil, err
@@ -94,7 +93,6 @@ func (s *Service) RemoveDeployment(ctx context.Context, who *gatehouse.Principal
 		}
 		return first, nil
 	})
-	return err
 }
 
 // Upstreams lists the organization's upstreams.

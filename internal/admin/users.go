@@ -39,13 +39,13 @@ func (s *Service) CreateUser(ctx context.Context, who *gatehouse.Principal, req 
 }
 
 // UpdateUser changes a user's role. The last owner keeps it.
-func (s *Service) UpdateUser(ctx context.Context, who *gatehouse.Principal, id string, role gatehouse.Role) (*gatehouse.User, error) {
+func (s *Service) UpdateUser(ctx context.Context, who *gatehouse.Principal, id string, role gatehouse.Role) (*gatehouse.User, Effect, error) {
 	if err := checkRole(role, gatehouse.RoleOwner, gatehouse.RoleReader); err != nil {
-		return nil, err
+		return nil, Effect{}, err
 	}
 	var u *gatehouse.User
 	ev := gatehouse.Event{Type: "user.updated", Subject: gatehouse.SubjectUser, SubjectID: id, Change: detail(map[string]any{"role": role})}
-	_, err := s.change(ctx, who, narrows, ev, func(tx *store.Tx) (err error) {
+	effect, err := s.change(ctx, who, narrows, ev, func(tx *store.Tx) (err error) {
 		if u, err = s.user(tx, who, id); err != nil {
 			return err
 		}
@@ -61,7 +61,7 @@ func (s *Service) UpdateUser(ctx context.Context, who *gatehouse.Principal, id s
 		u.Role = role
 		return tx.SaveUser(u)
 	})
-	return u, err
+	return u, effect, err
 }
 
 // RemoveUser takes a person out of the organization: the keys they own stop at once. The last owner cannot be removed.

@@ -283,8 +283,13 @@ func (a *API) updateServiceAccount(ctx context.Context, c *call) (any, error) {
 	if req.Role != nil {
 		update.Role = admin.Some(*req.Role)
 	}
-	account, err := a.cfg.Admin.UpdateServiceAccount(ctx, c.who, c.PathValue("project_id"), c.PathValue("account_id"), update)
-	return shown(account, err, showServiceAccount)
+	account, effect, err := a.cfg.Admin.UpdateServiceAccount(ctx, c.who, c.PathValue("project_id"), c.PathValue("account_id"), update)
+	if err != nil {
+		return nil, err
+	}
+	v, _ := showServiceAccount(account)
+	v.EffectiveBy = c.effect(effect)
+	return v, nil
 }
 
 func (a *API) deleteServiceAccount(ctx context.Context, c *call) (any, error) {

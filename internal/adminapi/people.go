@@ -10,12 +10,13 @@ import (
 
 // user is a person as /gatehouse/v1 shows them.
 type user struct {
-	Object  string         `json:"object"`
-	ID      string         `json:"id"`
-	Name    string         `json:"name"`
-	Email   string         `json:"email"`
-	Role    gatehouse.Role `json:"role"`
-	AddedAt int64          `json:"added_at"`
+	Object      string         `json:"object"`
+	ID          string         `json:"id"`
+	Name        string         `json:"name"`
+	Email       string         `json:"email"`
+	Role        gatehouse.Role `json:"role"`
+	AddedAt     int64          `json:"added_at"`
+	EffectiveBy *int64         `json:"effective_by,omitempty"`
 }
 
 func showUser(u *gatehouse.User) (*user, string) {
@@ -53,8 +54,13 @@ func (a *API) updateUser(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	u, err := a.cfg.Admin.UpdateUser(ctx, c.who, c.PathValue("user_id"), req.Role)
-	return shown(u, err, showUser)
+	u, effect, err := a.cfg.Admin.UpdateUser(ctx, c.who, c.PathValue("user_id"), req.Role)
+	if err != nil {
+		return nil, err
+	}
+	v, _ := showUser(u)
+	v.EffectiveBy = c.effect(effect)
+	return v, nil
 }
 
 func (a *API) removeUser(ctx context.Context, c *call) (any, error) {

@@ -53,10 +53,11 @@ func (a *API) putUpstream(ctx context.Context, c *call) (any, error) {
 }
 
 func (a *API) removeUpstream(ctx context.Context, c *call) (any, error) {
-	if err := a.cfg.Admin.RemoveUpstream(ctx, c.who, c.PathValue("name")); err != nil {
+	effect, err := a.cfg.Admin.RemoveUpstream(ctx, c.who, c.PathValue("name"))
+	if err != nil {
 		return nil, err
 	}
-	return deleted{Object: "gatehouse.upstream.deleted", ID: c.PathValue("name"), Deleted: true}, nil
+	return deleted{Object: "gatehouse.upstream.deleted", ID: c.PathValue("name"), Deleted: true, EffectiveBy: c.effect(effect)}, nil
 }
 
 type deployment struct {
@@ -124,10 +125,11 @@ func (a *API) putDeployment(ctx context.Context, c *call) (any, error) {
 }
 
 func (a *API) removeDeployment(ctx context.Context, c *call) (any, error) {
-	if err := a.cfg.Admin.RemoveDeployment(ctx, c.who, c.PathValue("name")); err != nil {
+	effect, err := a.cfg.Admin.RemoveDeployment(ctx, c.who, c.PathValue("name"))
+	if err != nil {
 		return nil, err
 	}
-	return deleted{Object: "gatehouse.deployment.deleted", ID: c.PathValue("name"), Deleted: true}, nil
+	return deleted{Object: "gatehouse.deployment.deleted", ID: c.PathValue("name"), Deleted: true, EffectiveBy: c.effect(effect)}, nil
 }
 
 type sealRequest struct {

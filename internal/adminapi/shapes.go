@@ -43,11 +43,12 @@ func showProject(p *gatehouse.Project) (*project, string) {
 }
 
 type serviceAccount struct {
-	Object    string         `json:"object"`
-	ID        string         `json:"id"`
-	Name      string         `json:"name"`
-	Role      gatehouse.Role `json:"role"`
-	CreatedAt int64          `json:"created_at"`
+	Object      string         `json:"object"`
+	ID          string         `json:"id"`
+	Name        string         `json:"name"`
+	Role        gatehouse.Role `json:"role"`
+	CreatedAt   int64          `json:"created_at"`
+	EffectiveBy *int64         `json:"effective_by,omitempty"`
 }
 
 func showServiceAccount(a *gatehouse.ServiceAccount) (*serviceAccount, string) {

@@ -80,6 +80,7 @@ func (x *exchange) read() error {
 			return &gatehouse.Error{Kind: gatehouse.Unsupported, Code: "unsupported_media_type",
 				Message: "This endpoint takes application/json or multipart/form-data, not '" + clip(x.r.Header.Get("Content-Type")) + "'."}
 		}
+		x.passedOn = true
 		x.body.stream, x.body.length = &limitedBody{x: x, left: x.g.cfg.BodyLimit}, x.r.ContentLength
 	}
 	if err != nil {
@@ -278,6 +279,7 @@ func (l *limitedBody) Read(p []byte) (int, error) {
 		return 0, l.x.tooLarge()
 	}
 	if err == io.EOF {
+		l.x.bodyRead = true
 		// From here on the connection is read only to notice a caller that leaves, and that may take as long as the answer does.
 		l.x.setReadDeadline(0)
 		if context.Cause(l.x.ctx) != nil {
@@ -285,4 +287,23 @@ func (l *limitedBody) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// unread reports whether the caller may still be sending a body that nobody reads any more: it was passed on, and the answer came
+// before its end. Only HTTP/1 has to be told; in HTTP/2 a stream is reset alone.
+func (x *exchange) unread() bool {
+	return x.passedOn && !x.bodyRead && x.r.ProtoMajor == 1
+}
+
+// lingerTime is how long a body that nobody wants is still read, so that its sender finds the answer.
+const lingerTime = 500 * time.Millisecond
+
+// linger reads on for a moment after an early answer. A connection that is closed while its peer sends is reset, and the reset
+// takes the answer with it; net/http waits for that too, but not where the caller asked for 100 Continue.
+func (x *exchange) linger() {
+	if x.control.Flush() != nil {
+		return
+	}
+	x.setReadDeadline(lingerTime)
+	_, _ = io.Copy(io.Discard, x.r.Body) // its end is the deadline, or the caller's
 }

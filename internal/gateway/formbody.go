@@ -21,6 +21,7 @@ func (x *exchange) readForm() error {
 	}
 	scanner := form.New(boundary, x.call.Op.FormFields)
 	if x.call.Op.Model == dialect.ModelNone {
+		x.passedOn = true
 		x.body.stream = &watchedForm{limitedBody{x: x, left: x.g.cfg.BodyLimit}, scanner}
 		x.body.length = x.r.ContentLength
 		return nil

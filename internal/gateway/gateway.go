@@ -184,6 +184,8 @@ type current struct {
 	attempts   [maxAttempts]gatehouse.Attempt
 
 	hasModel  bool // the body has a model
+	passedOn  bool // the body goes upstream as it arrives
+	bodyRead  bool // and was read to its end
 	storeTrue bool // and says "store": true
 	stream    bool // the caller asked for a stream
 	asked     bool // and for its usage
@@ -297,6 +299,9 @@ func (g *Gateway) end(x *exchange) {
 	if !aborted && wasCut && x.body.stream != nil && x.r.ProtoMajor == 1 {
 		// Nobody knows how far its body was read: the answer goes out and the connection ends.
 		aborted = x.control.Flush() == nil
+	}
+	if !aborted && !wasCut && x.wrote && x.unread() {
+		x.linger()
 	}
 	x.body.release(&g.memory)
 	x.reset()

@@ -291,10 +291,16 @@ func (x *exchange) refuse(err error) {
 	}
 }
 
-var jsonType = []string{"application/json"}
+var (
+	jsonType        = []string{"application/json"}
+	closeConnection = []string{"close"}
+)
 
 // identify sets the headers by which an answer can be found again.
 func (x *exchange) identify(h http.Header) {
+	if x.unread() {
+		h["Connection"] = closeConnection
+	}
 	region := ""
 	if x.answer.upstream != nil {
 		region = x.answer.upstream.Region
