@@ -19,6 +19,10 @@ type Units struct {
 	Images       int64 `json:"images,omitempty"`
 	Characters   int64 `json:"characters,omitempty"`
 	Milliseconds int64 `json:"audio_milliseconds,omitempty"`
+	// VideoMilliseconds is the length of the videos that were made.
+	VideoMilliseconds int64 `json:"video_milliseconds,omitempty"`
+	// Trained is the tokens that a fine-tuning job was trained on.
+	Trained int64 `json:"trained_tokens,omitempty"`
 }
 
 // Confidence is where the numbers of a Usage come from.
@@ -29,6 +33,7 @@ const (
 	Reported  Confidence = "reported"  // the upstream said so
 	Estimated Confidence = "estimated" // the upstream gave none, or the stream was cut; counted from the bytes that passed
 	Recovered Confidence = "recovered" // the node died before it settled; the reserved amount stands
+	Pending   Confidence = "pending"   // the work goes on; it is counted once it is done, under the id in Request.Work
 )
 
 // Usage is one settled request.
@@ -93,6 +98,7 @@ type Request struct {
 	Millis          int64      `json:"ms"`
 	FirstByteMillis int64      `json:"first_byte_ms,omitempty"`
 	ClientLeft      bool       `json:"client_left,omitempty"`
+	Work            string     `json:"work,omitempty"` // the object under whose id the usage is counted, when Confidence is Pending
 }
 
 // Object is something an answer created and that later requests name by id. It belongs to the project that made it.
@@ -123,4 +129,6 @@ func (u *Units) Add(v Units) {
 	u.Images += v.Images
 	u.Characters += v.Characters
 	u.Milliseconds += v.Milliseconds
+	u.VideoMilliseconds += v.VideoMilliseconds
+	u.Trained += v.Trained
 }

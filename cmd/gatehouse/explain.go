@@ -92,6 +92,9 @@ func timeline(r *gatehouse.Request) [][]string {
 // tokenText writes what the provider counted, "" when nothing was counted.
 func tokenText(r *gatehouse.Request) string {
 	u := r.Units
+	if r.Confidence == gatehouse.Pending {
+		return "counted once the work is done, as " + r.Work
+	}
 	if u == nil || *u == (gatehouse.Units{}) {
 		return ""
 	}
@@ -108,6 +111,8 @@ func tokenText(r *gatehouse.Request) string {
 	add(u.Images, "images")
 	add(u.Characters, "characters")
 	add(u.Milliseconds, "ms of audio")
+	add(u.VideoMilliseconds, "ms of video")
+	add(u.Trained, "trained")
 	text := strings.Join(parts, ", ")
 	switch r.Confidence {
 	case gatehouse.Reported:

@@ -384,7 +384,7 @@ func confidences(rows map[string]gatehouse.Confidence) string {
 func checkSums(tb testing.TB, data string) {
 	tb.Helper()
 	const units = `input, cached, cache_write, input_text, input_audio, input_image, cached_audio, cached_image, output, reasoning,
-		output_text, output_audio, output_image, images, characters, audio_milliseconds`
+		output_text, output_audio, output_image, images, characters, audio_milliseconds, video_milliseconds, trained`
 	sums := "SUM(" + strings.ReplaceAll(units, ",", "), SUM(") + ")"
 	const dimensions = `organization, product, project, key_id, user_id, service_account, model, service_tier, batch`
 	db := database(tb, data)

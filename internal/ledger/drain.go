@@ -230,9 +230,9 @@ func (d *drainer) add(rec frame, segment uint64) {
 	var err error
 	switch rec.kind {
 	case kindSettled:
-		e.usage, e.request, e.key, e.lastUse, err = settledEntry(rec.payload)
+		e.usage, e.request, e.key, e.lastUse, err = settledEntry(rec.payload, rec.version)
 	case kindDecision:
-		e.request, err = decodeRefusal(rec.payload)
+		e.request, err = decodeRefusal(rec.payload, rec.version)
 		if err == nil && e.request.Rule == RuleServed {
 			e.key, e.lastUse = e.request.Key, e.request.At
 		}
@@ -253,8 +253,8 @@ func (d *drainer) add(rec frame, segment uint64) {
 	d.entries = append(d.entries, e)
 }
 
-func settledEntry(payload []byte) (*gatehouse.Usage, *gatehouse.Request, string, gatehouse.Millis, error) {
-	u, r, err := decodeSettled(payload)
+func settledEntry(payload []byte, version byte) (*gatehouse.Usage, *gatehouse.Request, string, gatehouse.Millis, error) {
+	u, r, err := decodeSettled(payload, version)
 	switch {
 	case err != nil:
 		return nil, nil, "", 0, err

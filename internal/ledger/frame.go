@@ -33,8 +33,9 @@ const (
 	magic0      = 0x47
 	magic1      = 0xA7
 	frameHeader = 12
-	// payloadVersion is what this program writes. A journal with a higher one is refused when it is opened.
-	payloadVersion = 1
+	// payloadVersion is what this program writes. A journal with a higher one is refused when it is opened. 2 added the length of
+	// videos and trained tokens to the units, and the work to a decision.
+	payloadVersion = 2
 	// maxPayload bounds one record, and with it what a damaged length can make a reader load.
 	maxPayload = 1 << 20
 )

@@ -549,7 +549,7 @@ func TestOneBadRecordDoesNotStopTheOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	f, _, ok := parseFrame(data)
-	u, _, err := decodeSettled(f.payload)
+	u, _, err := decodeSettled(f.payload, f.version)
 	if !ok || err != nil || u.ID != "req_fill_77" {
 		t.Errorf("the rejected file holds %+v, %v", u, err)
 	}

@@ -45,10 +45,11 @@ func appendUnits(b []byte, u *gatehouse.Units) []byte {
 }
 
 // unitFields lists the fields of u in the order they have on disk; new ones go last, with a new payload version.
-func unitFields(u *gatehouse.Units) [16]*int64 {
-	return [16]*int64{
+func unitFields(u *gatehouse.Units) [18]*int64 {
+	return [18]*int64{
 		&u.Input, &u.Cached, &u.CacheWrite, &u.InputText, &u.InputAudio, &u.InputImage, &u.CachedAudio, &u.CachedImage,
 		&u.Output, &u.Reasoning, &u.OutputText, &u.OutputAudio, &u.OutputImage, &u.Images, &u.Characters, &u.Milliseconds,
+		&u.VideoMilliseconds, &u.Trained,
 	}
 }
 
@@ -121,6 +122,7 @@ func appendDecision(b []byte, r *gatehouse.Request) []byte {
 	b = appendText(b, r.Deployment)
 	b = appendText(b, r.Rule)
 	b = appendText(b, r.Detail)
+	b = appendText(b, r.Work)
 	for _, n := range decisionNumbers(r) {
 		b = binary.AppendVarint(b, *n)
 	}
@@ -248,8 +250,14 @@ func (f *fields) text() string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-func (f *fields) units(u *gatehouse.Units) {
-	for _, n := range unitFields(u) {
+// units reads what appendUnits wrote, in the encoding of a payload of that version.
+func (f *fields) units(u *gatehouse.Units, version byte) {
+	all := unitFields(u)
+	have := all[:]
+	if version < 2 {
+		have = have[:16] // without videos and training
+	}
+	for _, n := range have {
 		*n = f.number()
 	}
 }
@@ -282,7 +290,7 @@ func (f *fields) charge(c *Charge) {
 	c.Output = f.number()
 }
 
-func (f *fields) decision(r *gatehouse.Request) {
+func (f *fields) decision(r *gatehouse.Request, version byte) {
 	flags := f.flags()
 	r.Stream = flags&flagStream != 0
 	r.ClientLeft = flags&flagLeft != 0
@@ -297,6 +305,9 @@ func (f *fields) decision(r *gatehouse.Request) {
 	r.Deployment = f.text()
 	r.Rule = f.text()
 	r.Detail = f.text()
+	if version >= 2 {
+		r.Work = f.text()
+	}
 	for _, n := range decisionNumbers(r) {
 		*n = f.number()
 	}
@@ -329,20 +340,20 @@ func decodeCharge(payload []byte) (Charge, error) {
 }
 
 // decodeSettled returns the usage row (nil when the request was released) and the decision (nil when none was given).
-func decodeSettled(payload []byte) (*gatehouse.Usage, *gatehouse.Request, error) {
+func decodeSettled(payload []byte, version byte) (*gatehouse.Usage, *gatehouse.Request, error) {
 	f := fieldsOf(payload)
 	flags := f.flags()
 	var c Charge
 	f.charge(&c)
 	var s Settlement
-	f.units(&s.Units)
+	f.units(&s.Units, version)
 	s.Cost = gatehouse.NanoUSD(f.number())
 	s.Confidence = gatehouse.Confidence(f.text())
 	s.CostKnown = flags&flagCostKnown != 0
 	var r *gatehouse.Request
 	if flags&flagDecision != 0 {
 		r = &gatehouse.Request{ID: c.RequestID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, UpstreamModel: c.UpstreamModel}
-		f.decision(r)
+		f.decision(r, version)
 	}
 	if err := f.done(); err != nil {
 		return nil, nil, err
@@ -383,7 +394,7 @@ func heldID(payload []byte) ([]byte, error) {
 	return id, nil
 }
 
-func decodeRefusal(payload []byte) (*gatehouse.Request, error) {
+func decodeRefusal(payload []byte, version byte) (*gatehouse.Request, error) {
 	f := fieldsOf(payload)
 	flags := f.flags()
 	r := &gatehouse.Request{CostKnown: flags&flagCostKnown != 0}
@@ -397,9 +408,9 @@ func decodeRefusal(payload []byte) (*gatehouse.Request, error) {
 	r.Cost = gatehouse.NanoUSD(f.number())
 	if flags&flagUnits != 0 {
 		r.Units = &gatehouse.Units{}
-		f.units(r.Units)
+		f.units(r.Units, version)
 	}
-	f.decision(r)
+	f.decision(r, version)
 	return r, f.done()
 }
 

@@ -66,7 +66,7 @@ func TestRecords(t *testing.T) {
 		}
 		var r gatehouse.Request
 		anyOf(t, reflect.ValueOf(&r).Elem())
-		if got, err := decodeRefusal(appendRefusal(nil, &r)); err != nil || !reflect.DeepEqual(*got, cleaned(r)) {
+		if got, err := decodeRefusal(appendRefusal(nil, &r), payloadVersion); err != nil || !reflect.DeepEqual(*got, cleaned(r)) {
 			t.Fatalf("request = %+v, %v\nwant      %+v", got, err, r)
 		}
 		s := Settlement{Request: &r, CostKnown: rapid.Bool().Draw(t, "known")}
@@ -75,7 +75,7 @@ func TestRecords(t *testing.T) {
 		s.Cost = gatehouse.NanoUSD(rapid.Int64().Draw(t, "cost"))
 		c.RequestID += "x" // never empty
 		b := appendSettled(nil, &c, &s)
-		u, q, err := decodeSettled(b)
+		u, q, err := decodeSettled(b, payloadVersion)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func TestLongTextIsCutAtACharacter(t *testing.T) {
 	if !ok {
 		t.Fatal("the largest record is no record")
 	}
-	got, err := decodeRefusal(f.payload)
+	got, err := decodeRefusal(f.payload, f.version)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,13 +168,13 @@ func FuzzRecord(f *testing.F) {
 				}
 			}
 		case kindSettled:
-			_, _, err := decodeSettled(payload)
+			_, _, err := decodeSettled(payload, payloadVersion)
 			if _, iderr := settledID(payload); err == nil && iderr != nil {
 				t.Fatalf("a settlement that decodes has no id: %v", iderr)
 			}
 		case kindDecision:
-			if r, err := decodeRefusal(payload); err == nil {
-				again, err := decodeRefusal(appendRefusal(nil, r))
+			if r, err := decodeRefusal(payload, payloadVersion); err == nil {
+				again, err := decodeRefusal(appendRefusal(nil, r), payloadVersion)
 				if err != nil || !reflect.DeepEqual(again, r) {
 					t.Fatalf("request %+v becomes %+v, %v", r, again, err)
 				}

@@ -127,9 +127,9 @@ func (r *recorder) node(b *Batch) error {
 	return r.exec("drop node "+b.DropNode, dropOwn, b.DropNode, b.DropIncarnation)
 }
 
-var insertUsage = insert{op: "record usage", columns: 32, head: `INSERT INTO usage (id, at, organization, project, key_id, user_id, service_account, product, model, upstream_model, upstream,
+var insertUsage = insert{op: "record usage", columns: 34, head: `INSERT INTO usage (id, at, organization, project, key_id, user_id, service_account, product, model, upstream_model, upstream,
 		service_tier, batch, confidence, cost_known, cost, input, cached, cache_write, input_text, input_audio, input_image, cached_audio,
-		cached_image, output, reasoning, output_text, output_audio, output_image, images, characters, audio_milliseconds) VALUES `,
+		cached_image, output, reasoning, output_text, output_audio, output_image, images, characters, audio_milliseconds, video_milliseconds, trained) VALUES `,
 	tail: ` ON CONFLICT (id) DO NOTHING RETURNING id`}
 
 // usage inserts the rows that are new and adds those, and no others, to the sums.
@@ -170,9 +170,9 @@ func appendUnits(args []any, u *gatehouse.Units) []any {
 }
 
 // unitFields returns u's counters in the order of the columns.
-func unitFields(u *gatehouse.Units) [16]*int64 {
-	return [16]*int64{&u.Input, &u.Cached, &u.CacheWrite, &u.InputText, &u.InputAudio, &u.InputImage, &u.CachedAudio, &u.CachedImage,
-		&u.Output, &u.Reasoning, &u.OutputText, &u.OutputAudio, &u.OutputImage, &u.Images, &u.Characters, &u.Milliseconds}
+func unitFields(u *gatehouse.Units) [18]*int64 {
+	return [18]*int64{&u.Input, &u.Cached, &u.CacheWrite, &u.InputText, &u.InputAudio, &u.InputImage, &u.CachedAudio, &u.CachedImage,
+		&u.Output, &u.Reasoning, &u.OutputText, &u.OutputAudio, &u.OutputImage, &u.Images, &u.Characters, &u.Milliseconds, &u.VideoMilliseconds, &u.Trained}
 }
 
 var insertRequests = insert{op: "record requests", columns: 7,

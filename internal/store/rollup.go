@@ -39,10 +39,11 @@ func (k *rollupKey) order() string {
 	return b.String()
 }
 
-var insertRollups = insert{op: "record sums", columns: 30,
+var insertRollups = insert{op: "record sums", columns: 32,
 	head: `INSERT INTO rollups (organization, product, width, bucket, project, key_id, user_id, service_account, model, service_tier, batch, requests,
 		unpriced, cost, input, cached, cache_write, input_text, input_audio, input_image, cached_audio, cached_image, output, reasoning,
-		output_text, output_audio, output_image, images, characters, audio_milliseconds) VALUES `,
+		output_text, output_audio, output_image, images, characters, audio_milliseconds,
+		video_milliseconds, trained) VALUES `,
 	tail: ` ON CONFLICT (organization, product, width, bucket, project, key_id, user_id, service_account, model, service_tier, batch) DO UPDATE SET
 		requests = rollups.requests + excluded.requests, unpriced = rollups.unpriced + excluded.unpriced, cost = rollups.cost + excluded.cost,
 		input = rollups.input + excluded.input, cached = rollups.cached + excluded.cached, cache_write = rollups.cache_write + excluded.cache_write,
@@ -52,7 +53,8 @@ var insertRollups = insert{op: "record sums", columns: 30,
 		reasoning = rollups.reasoning + excluded.reasoning, output_text = rollups.output_text + excluded.output_text,
 		output_audio = rollups.output_audio + excluded.output_audio, output_image = rollups.output_image + excluded.output_image,
 		images = rollups.images + excluded.images, characters = rollups.characters + excluded.characters,
-		audio_milliseconds = rollups.audio_milliseconds + excluded.audio_milliseconds`}
+		audio_milliseconds = rollups.audio_milliseconds + excluded.audio_milliseconds,
+		video_milliseconds = rollups.video_milliseconds + excluded.video_milliseconds, trained = rollups.trained + excluded.trained`}
 
 // rollup adds usage that was not counted before to the sums.
 func (r *recorder) rollup(fresh []*gatehouse.Usage) error {
@@ -180,7 +182,8 @@ func (tx *Tx) UsageBuckets(q UsageQuery) ([]UsageBucket, error) {
 		CAST(SUM(cached) AS BIGINT), CAST(SUM(cache_write) AS BIGINT), CAST(SUM(input_text) AS BIGINT), CAST(SUM(input_audio) AS BIGINT),
 		CAST(SUM(input_image) AS BIGINT), CAST(SUM(cached_audio) AS BIGINT), CAST(SUM(cached_image) AS BIGINT), CAST(SUM(output) AS BIGINT),
 		CAST(SUM(reasoning) AS BIGINT), CAST(SUM(output_text) AS BIGINT), CAST(SUM(output_audio) AS BIGINT), CAST(SUM(output_image) AS BIGINT),
-		CAST(SUM(images) AS BIGINT), CAST(SUM(characters) AS BIGINT), CAST(SUM(audio_milliseconds) AS BIGINT) FROM rollups WHERE `
+		CAST(SUM(images) AS BIGINT), CAST(SUM(characters) AS BIGINT), CAST(SUM(audio_milliseconds) AS BIGINT),
+		CAST(SUM(video_milliseconds) AS BIGINT), CAST(SUM(trained) AS BIGINT) FROM rollups WHERE `
 
 	w := slices.IndexFunc(widths, func(w width) bool { return w.name == q.Width })
 	if w < 0 {

@@ -6,7 +6,7 @@ import "gatehouse"
 func (tx *Tx) Usage(id string) (*gatehouse.Usage, error) {
 	const query = `SELECT at, organization, project, key_id, user_id, service_account, product, model, upstream_model, upstream, service_tier,
 		batch, confidence, cost_known, cost, input, cached, cache_write, input_text, input_audio, input_image, cached_audio, cached_image,
-		output, reasoning, output_text, output_audio, output_image, images, characters, audio_milliseconds FROM usage WHERE id = $1`
+		output, reasoning, output_text, output_audio, output_image, images, characters, audio_milliseconds, video_milliseconds, trained FROM usage WHERE id = $1`
 	return one(tx, "usage", id, func(r row, u *gatehouse.Usage) error {
 		u.ID = id
 		dest := []any{(*int64)(&u.At), &u.Organization, &u.Project, &u.Key, &u.User, &u.ServiceAccount, &u.Product, &u.Model, &u.UpstreamModel,

@@ -1,0 +1,42 @@
+package gatehouse
+
+// Work is what an upstream goes on doing after the request that asked for it was answered: it is open from that answer on until
+// somebody saw its end. Its usage is counted once, under its ID, by whoever sees the end first: a stream that runs to it, a node
+// that polls.
+type Work struct {
+	ID             string // the upstream object's id
+	Kind           WorkKind
+	Request        string // the request that began it
+	Organization   string
+	Project        string
+	Key            string
+	User           string // owner of the key, when a user
+	ServiceAccount string // owner of the key, when a service account
+	Product        string // as Usage.Product
+	Model          string // the deployment the caller asked for
+	UpstreamID     string
+	Upstream       string // its name
+	Dialect        Dialect
+	UpstreamModel  string
+	ServiceTier    string
+	Batch          bool
+	At             Millis // when it began
+	Expires        Millis // not waited for any longer than this: settled at its reserve
+	Input          int64  // what is reserved, in tokens
+	Output         int64
+	Poll           string // the path below /v1 that reads it, e.g. "/threads/thread_1/runs/run_1"
+	Next           Millis // when it is to be looked at
+	Tries          int64  // how often it was looked at
+}
+
+// WorkKind is the closed set of kinds of work.
+type WorkKind string
+
+// The kinds of work.
+const (
+	WorkResponse   WorkKind = "response"
+	WorkRun        WorkKind = "thread.run"
+	WorkBatch      WorkKind = "batch"
+	WorkVideo      WorkKind = "video"
+	WorkFineTuning WorkKind = "fine_tuning.job"
+)
