@@ -24,9 +24,11 @@ type Work struct {
 	Expires        Millis // not waited for any longer than this: settled at its reserve
 	Input          int64  // what is reserved, in tokens
 	Output         int64
-	Poll           string // the path below /v1 that reads it, e.g. "/threads/thread_1/runs/run_1"
-	Next           Millis // when it is to be looked at
-	Tries          int64  // how often it was looked at
+	// VideoMilliseconds is reserved beside tokens, for videos.
+	VideoMilliseconds int64
+	Poll              string // the path below /v1 that reads it, e.g. "/threads/thread_1/runs/run_1"
+	Next              Millis // when it is to be looked at
+	Tries             int64  // how often it was looked at
 }
 
 // WorkKind is the closed set of kinds of work.
@@ -40,3 +42,24 @@ const (
 	WorkVideo      WorkKind = "video"
 	WorkFineTuning WorkKind = "fine_tuning.job"
 )
+
+// BatchInput is what was read of a batch's input file when it was uploaded: what its lines ask for and may cost at most. A batch
+// over a file without one is refused.
+type BatchInput struct {
+	File      string // the upstream object's id
+	Project   string
+	Upstream  string // the id of the one upstream that every line may go to
+	Endpoint  string // what every line calls, as OpenAI writes it: "/v1/chat/completions"
+	Lines     int64
+	Input     int64 // the sum of the lines' bounds, in tokens
+	Output    int64
+	Models    []BatchModel // in the order of their names
+	CreatedAt Millis
+}
+
+// BatchModel is one model of a BatchInput.
+type BatchModel struct {
+	Name     string `json:"name"`     // the deployment that the lines asked for
+	Upstream string `json:"upstream"` // what the upstream calls it, and what stands in the lines it got
+	Lines    int64  `json:"lines"`
+}

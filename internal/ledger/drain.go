@@ -33,6 +33,9 @@ type entry struct {
 	request *gatehouse.Request
 	object  *gatehouse.Object
 	gone    bool // the object is disowned
+	work    *gatehouse.Work
+	ends    string // the work whose usage this is
+	batch   *gatehouse.BatchInput
 	lastUse gatehouse.Millis
 	key     string
 
@@ -230,7 +233,7 @@ func (d *drainer) add(rec frame, segment uint64) {
 	var err error
 	switch rec.kind {
 	case kindSettled:
-		e.usage, e.request, e.key, e.lastUse, err = settledEntry(rec.payload, rec.version)
+		err = e.settled(rec.payload, rec.version)
 	case kindDecision:
 		e.request, err = decodeRefusal(rec.payload, rec.version)
 		if err == nil && e.request.Rule == RuleServed {
@@ -240,6 +243,8 @@ func (d *drainer) add(rec frame, segment uint64) {
 		var o gatehouse.Object
 		o, err = decodeObject(rec.payload)
 		e.object, e.gone = &o, rec.kind == kindDisown
+	case kindBatchInput:
+		e.batch, err = decodeBatchInput(rec.payload)
 	default:
 		return // held records and checkpoints are for recovery
 	}
@@ -247,23 +252,26 @@ func (d *drainer) add(rec frame, segment uint64) {
 		d.reject(&e, err)
 		return
 	}
-	if e.usage == nil && e.request == nil && e.object == nil {
+	if e.usage == nil && e.request == nil && e.object == nil && e.work == nil && e.batch == nil {
 		return // released without a decision
 	}
 	d.entries = append(d.entries, e)
 }
 
-func settledEntry(payload []byte, version byte) (*gatehouse.Usage, *gatehouse.Request, string, gatehouse.Millis, error) {
-	u, r, err := decodeSettled(payload, version)
-	switch {
-	case err != nil:
-		return nil, nil, "", 0, err
-	case u != nil:
-		return u, r, u.Key, u.At, nil
-	case r != nil:
-		return nil, r, r.Key, r.At, nil
+// settled takes what a settled record says.
+func (e *entry) settled(payload []byte, version byte) error {
+	s, err := decodeSettled(payload, version)
+	if err != nil {
+		return err
 	}
-	return nil, nil, "", 0, nil
+	e.usage, e.request, e.work, e.ends = s.usage, s.request, s.work, s.ends
+	switch {
+	case s.request != nil:
+		e.key, e.lastUse = s.request.Key, s.request.At
+	case s.usage != nil && s.ends == "": // the end of work is no use of a key
+		e.key, e.lastUse = s.usage.Key, s.usage.At
+	}
+	return nil
 }
 
 // batchOf makes one batch of entries.
@@ -287,6 +295,15 @@ func batchOf(entries []entry) store.Batch {
 			b.Deleted = append(b.Deleted, store.ObjectRef{ID: e.object.ID, Project: e.object.Project, At: e.object.DeletedAt})
 		} else if e.object != nil {
 			b.Objects = append(b.Objects, *e.object)
+		}
+		if e.work != nil {
+			b.Work = append(b.Work, *e.work)
+		}
+		if e.ends != "" {
+			b.WorkDone = append(b.WorkDone, e.ends)
+		}
+		if e.batch != nil {
+			b.BatchInputs = append(b.BatchInputs, *e.batch)
 		}
 	}
 	return b

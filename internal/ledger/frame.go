@@ -17,6 +17,9 @@ const (
 	kindOwn        kind = 4 // an object and the project it belongs to
 	kindDisown     kind = 5 // the object is gone
 	kindCheckpoint kind = 6 // everything before this position is in the database
+	kindBatchInput kind = 7 // what was read of a batch's input file
+
+	lastKind = kindBatchInput
 )
 
 // A record on disk:
@@ -34,7 +37,7 @@ const (
 	magic1      = 0xA7
 	frameHeader = 12
 	// payloadVersion is what this program writes. A journal with a higher one is refused when it is opened. 2 added the length of
-	// videos and trained tokens to the units, and the work to a decision.
+	// videos and trained tokens to the units, the length of videos to a charge, and the work to a decision.
 	payloadVersion = 2
 	// maxPayload bounds one record, and with it what a damaged length can make a reader load.
 	maxPayload = 1 << 20

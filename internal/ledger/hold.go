@@ -28,6 +28,8 @@ type Charge struct {
 	At            gatehouse.Millis
 	Input         int64 // upper bound in tokens
 	Output        int64 // upper bound in tokens
+	// VideoMilliseconds is the length of the videos asked for.
+	VideoMilliseconds int64
 }
 
 // Settlement is what a request turned out to be.
@@ -36,7 +38,10 @@ type Settlement struct {
 	// key, upstream model, units, cost, confidence) is taken from there. nil: there is no explain record.
 	Request *gatehouse.Request
 	// Released says that the upstream never consumed anything: no usage row, only the decision.
-	Released   bool
+	Released bool
+	// Work, when set, says that the upstream goes on: no usage row now, the decision says Pending, and the work is recorded as open.
+	// Its ID, Kind, UpstreamID, Expires, Poll and Next are the caller's; the rest is the charge's, as the settlement corrects it.
+	Work       *gatehouse.Work
 	Units      gatehouse.Units
 	Confidence gatehouse.Confidence
 	// What follows replaces the charge's value when it is not empty.
@@ -102,7 +107,13 @@ func (h *Hold) Settle(s *Settlement) error {
 	}
 	c := h.charge
 	c.settle(s)
-	if !s.Released {
+	if s.Work != nil {
+		s.Units, s.Confidence = gatehouse.Units{}, gatehouse.Pending
+		c.begin(s.Work)
+		if s.Request != nil {
+			s.Request.Work = s.Work.ID
+		}
+	} else if !s.Released {
 		tier := c.ServiceTier
 		if c.Batch {
 			tier = "batch"
@@ -148,6 +159,13 @@ func (c *Charge) settle(s *Settlement) {
 		c.Dialect = s.Dialect
 	}
 	c.Batch = c.Batch || s.Batch
+}
+
+// begin fills in what work inherits from the request that began it.
+func (c *Charge) begin(w *gatehouse.Work) {
+	w.Request, w.Organization, w.Project, w.Key, w.User, w.ServiceAccount = c.RequestID, c.Organization, c.Project, c.Key, c.User, c.ServiceAccount
+	w.Product, w.Model, w.Upstream, w.Dialect, w.UpstreamModel, w.ServiceTier = c.Product, c.Model, c.Upstream, c.Dialect, c.UpstreamModel, c.ServiceTier
+	w.Batch, w.At, w.Input, w.Output, w.VideoMilliseconds = c.Batch, c.At, c.Input, c.Output, c.VideoMilliseconds
 }
 
 // priced returns the name the price is looked up by.
@@ -312,7 +330,7 @@ func (j *journal) replace(h, by *Hold) {
 // clone returns c with strings of its own.
 func (c *Charge) clone() Charge {
 	var b []byte
-	d, err := decodeCharge(appendCharge(b, c))
+	d, err := decodeCharge(appendCharge(b, c), payloadVersion)
 	if err != nil {
 		// What appendCharge wrote decodes; TestRecords holds it to that.
 		return *c

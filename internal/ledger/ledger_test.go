@@ -29,12 +29,16 @@ type book struct {
 	requests map[string]gatehouse.Request
 	objects  map[string]gatehouse.Object
 	lastUsed map[string]gatehouse.Millis
+	work     map[string]gatehouse.Work
+	done     []string // work that ended, as often as it was said
+	inputs   map[string]gatehouse.BatchInput
 	batches  int
 	largest  int
 }
 
 func newBook() *book {
-	return &book{usage: map[string]gatehouse.Usage{}, offered: map[string]int{}, requests: map[string]gatehouse.Request{}, objects: map[string]gatehouse.Object{}, lastUsed: map[string]gatehouse.Millis{}}
+	return &book{usage: map[string]gatehouse.Usage{}, offered: map[string]int{}, requests: map[string]gatehouse.Request{}, objects: map[string]gatehouse.Object{}, lastUsed: map[string]gatehouse.Millis{},
+		work: map[string]gatehouse.Work{}, inputs: map[string]gatehouse.BatchInput{}}
 }
 
 func (k *book) Record(_ context.Context, b store.Batch) error {
@@ -64,6 +68,13 @@ func (k *book) Record(_ context.Context, b store.Batch) error {
 		gone := k.objects[o.ID]
 		gone.DeletedAt = o.At
 		k.objects[o.ID] = gone
+	}
+	for _, w := range b.Work {
+		k.work[w.ID] = w
+	}
+	k.done = append(k.done, b.WorkDone...)
+	for _, in := range b.BatchInputs {
+		k.inputs[in.File] = in
 	}
 	for key, at := range b.LastUsed {
 		k.lastUsed[key] = max(k.lastUsed[key], at)
@@ -355,7 +366,7 @@ func TestANewerJournalIsRefused(t *testing.T) {
 			return endFrame(b, start)
 		},
 		"kind": func() []byte {
-			b, start := beginFrame(nil, kindCheckpoint+1)
+			b, start := beginFrame(nil, lastKind+1)
 			return endFrame(b, start)
 		},
 	} {
@@ -549,7 +560,8 @@ func TestOneBadRecordDoesNotStopTheOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	f, _, ok := parseFrame(data)
-	u, _, err := decodeSettled(f.payload, f.version)
+	got, err := decodeSettled(f.payload, f.version)
+	u := got.usage
 	if !ok || err != nil || u.ID != "req_fill_77" {
 		t.Errorf("the rejected file holds %+v, %v", u, err)
 	}

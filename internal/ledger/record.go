@@ -24,6 +24,7 @@ const (
 	flagStream    = 1 << 4
 	flagLeft      = 1 << 5
 	flagUnits     = 1 << 6
+	flagWork      = 1 << 7 // work goes on, and follows; no usage row
 )
 
 func appendText(b []byte, s string) []byte {
@@ -75,7 +76,8 @@ func appendCharge(b []byte, c *Charge) []byte {
 	b = appendText(b, c.ServiceTier)
 	b = binary.AppendVarint(b, int64(c.At))
 	b = binary.AppendVarint(b, c.Input)
-	return binary.AppendVarint(b, c.Output)
+	b = binary.AppendVarint(b, c.Output)
+	return binary.AppendVarint(b, c.VideoMilliseconds)
 }
 
 // appendSettled is the payload of a settled record: the charge as it turned out, what was consumed, and the decision.
@@ -90,6 +92,9 @@ func appendSettled(b []byte, c *Charge, s *Settlement) []byte {
 	if s.CostKnown {
 		flags |= flagCostKnown
 	}
+	if s.Work != nil {
+		flags |= flagWork
+	}
 	b = append(b, flags)
 	b = appendCharge(b, c)
 	b = appendUnits(b, &s.Units)
@@ -97,6 +102,9 @@ func appendSettled(b []byte, c *Charge, s *Settlement) []byte {
 	b = appendText(b, string(s.Confidence))
 	if s.Request != nil {
 		b = appendDecision(b, s.Request)
+	}
+	if s.Work != nil {
+		b = appendWork(b, s.Work)
 	}
 	return b
 }
@@ -270,7 +278,7 @@ func (f *fields) done() error {
 	return nil
 }
 
-func (f *fields) charge(c *Charge) {
+func (f *fields) charge(c *Charge, version byte) {
 	c.Batch = f.flags()&flagBatch != 0
 	c.RequestID = f.text()
 	c.UsageID = f.text()
@@ -288,6 +296,9 @@ func (f *fields) charge(c *Charge) {
 	c.At = gatehouse.Millis(f.number())
 	c.Input = f.number()
 	c.Output = f.number()
+	if version >= 2 {
+		c.VideoMilliseconds = f.number()
+	}
 }
 
 func (f *fields) decision(r *gatehouse.Request, version byte) {
@@ -332,19 +343,26 @@ func (f *fields) decision(r *gatehouse.Request, version byte) {
 	}
 }
 
-func decodeCharge(payload []byte) (Charge, error) {
+func decodeCharge(payload []byte, version byte) (Charge, error) {
 	f := fieldsOf(payload)
 	var c Charge
-	f.charge(&c)
+	f.charge(&c, version)
 	return c, f.done()
 }
 
-// decodeSettled returns the usage row (nil when the request was released) and the decision (nil when none was given).
-func decodeSettled(payload []byte, version byte) (*gatehouse.Usage, *gatehouse.Request, error) {
+// settledRecord is what a settled payload says.
+type settledRecord struct {
+	usage   *gatehouse.Usage   // nil when the request was released, and when work goes on
+	request *gatehouse.Request // nil when no decision was given
+	work    *gatehouse.Work    // nil but when work goes on
+	ends    string             // the work whose usage this is
+}
+
+func decodeSettled(payload []byte, version byte) (settledRecord, error) {
 	f := fieldsOf(payload)
 	flags := f.flags()
 	var c Charge
-	f.charge(&c)
+	f.charge(&c, version)
 	var s Settlement
 	f.units(&s.Units, version)
 	s.Cost = gatehouse.NanoUSD(f.number())
@@ -355,11 +373,23 @@ func decodeSettled(payload []byte, version byte) (*gatehouse.Usage, *gatehouse.R
 		r = &gatehouse.Request{ID: c.RequestID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, UpstreamModel: c.UpstreamModel}
 		f.decision(r, version)
 	}
+	var w *gatehouse.Work
+	if flags&flagWork != 0 {
+		w = &gatehouse.Work{}
+		c.begin(w)
+		f.work(w)
+	}
 	if err := f.done(); err != nil {
-		return nil, nil, err
+		return settledRecord{}, err
+	}
+	if w != nil {
+		if r != nil {
+			r.Confidence = gatehouse.Pending
+		}
+		return settledRecord{request: r, work: w}, nil
 	}
 	if flags&flagReleased != 0 {
-		return nil, r, nil
+		return settledRecord{request: r}, nil
 	}
 	u := &gatehouse.Usage{
 		ID: c.UsageID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, User: c.User,
@@ -372,7 +402,7 @@ func decodeSettled(payload []byte, version byte) (*gatehouse.Usage, *gatehouse.R
 	if r != nil {
 		r.Units, r.Cost, r.CostKnown, r.Confidence = &u.Units, u.Cost, u.CostKnown, u.Confidence
 	}
-	return u, r, nil
+	return settledRecord{usage: u, request: r, ends: c.UsageID}, nil
 }
 
 // settledID returns the request id of a settled payload without decoding the rest. It aliases the payload.

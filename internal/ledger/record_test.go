@@ -51,7 +51,7 @@ func TestRecords(t *testing.T) {
 		anyOf(t, reflect.ValueOf(&c).Elem())
 		{
 			b := appendCharge(nil, &c)
-			got, err := decodeCharge(b)
+			got, err := decodeCharge(b, payloadVersion)
 			if want := cleaned(c); err != nil || got != want {
 				t.Fatalf("charge = %+v, %v\nwant     %+v", got, err, want)
 			}
@@ -75,7 +75,8 @@ func TestRecords(t *testing.T) {
 		s.Cost = gatehouse.NanoUSD(rapid.Int64().Draw(t, "cost"))
 		c.RequestID += "x" // never empty
 		b := appendSettled(nil, &c, &s)
-		u, q, err := decodeSettled(b, payloadVersion)
+		got, err := decodeSettled(b, payloadVersion)
+		u, q := got.usage, got.request
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,6 +92,9 @@ func TestRecords(t *testing.T) {
 		if want.ID == "" {
 			want.ID = c.RequestID
 		}
+		if got.ends != c.UsageID || got.work != nil {
+			t.Fatalf("a settlement ends %q, begins %+v", got.ends, got.work)
+		}
 		if *u != want {
 			t.Fatalf("usage = %+v\nwant    %+v", *u, want)
 		}
@@ -99,6 +103,19 @@ func TestRecords(t *testing.T) {
 		r.Units, r.Cost, r.CostKnown, r.Confidence = &s.Units, s.Cost, s.CostKnown, want.Confidence
 		if !reflect.DeepEqual(*q, r) {
 			t.Fatalf("request = %+v\nwant      %+v", *q, r)
+		}
+		var w gatehouse.Work
+		anyOf(t, reflect.ValueOf(&w).Elem())
+		c.begin(&w)
+		w.Tries = 0
+		got, err = decodeSettled(appendSettled(nil, &c, &Settlement{Work: &w}), payloadVersion)
+		if err != nil || got.usage != nil || got.work == nil || *got.work != cleaned(w) {
+			t.Fatalf("work = %+v, %v\nwant   %+v", got.work, err, w)
+		}
+		var in gatehouse.BatchInput
+		anyOf(t, reflect.ValueOf(&in).Elem())
+		if got, err := decodeBatchInput(appendBatchInput(nil, &in)); err != nil || !reflect.DeepEqual(*got, cleaned(in)) {
+			t.Fatalf("batch input = %+v, %v\nwant %+v", got, err, in)
 		}
 	})
 }
@@ -157,18 +174,20 @@ func FuzzRecord(f *testing.F) {
 	f.Add(byte(kindSettled), appendSettled(nil, charge("req_1"), &Settlement{Released: true}))
 	f.Add(byte(kindDecision), appendRefusal(nil, s.Request))
 	f.Add(byte(kindOwn), appendObject(nil, &gatehouse.Object{ID: "file-1", Project: "proj_1", CreatedAt: 5}))
+	f.Add(byte(kindSettled), appendSettled(nil, charge("req_1"), &Settlement{Work: &gatehouse.Work{ID: "resp_1", Kind: gatehouse.WorkResponse, Poll: "/responses/resp_1", Next: 5}}))
+	f.Add(byte(kindBatchInput), appendBatchInput(nil, &gatehouse.BatchInput{File: "file-1", Lines: 2, Models: []gatehouse.BatchModel{{Name: "a", Upstream: "b", Lines: 2}}}))
 	f.Add(byte(kindCheckpoint), appendCheckpoint(nil, position{segment: 3, offset: 4096}))
 	f.Fuzz(func(t *testing.T, k byte, payload []byte) {
 		switch kind(k) {
 		case kindHeld:
-			if c, err := decodeCharge(payload); err == nil {
-				again, err := decodeCharge(appendCharge(nil, &c))
+			if c, err := decodeCharge(payload, payloadVersion); err == nil {
+				again, err := decodeCharge(appendCharge(nil, &c), payloadVersion)
 				if err != nil || again != c {
 					t.Fatalf("charge %+v becomes %+v, %v", c, again, err)
 				}
 			}
 		case kindSettled:
-			_, _, err := decodeSettled(payload, payloadVersion)
+			_, err := decodeSettled(payload, payloadVersion)
 			if _, iderr := settledID(payload); err == nil && iderr != nil {
 				t.Fatalf("a settlement that decodes has no id: %v", iderr)
 			}
@@ -183,6 +202,12 @@ func FuzzRecord(f *testing.F) {
 			if p, err := decodeCheckpoint(payload); err == nil {
 				if again, err := decodeCheckpoint(appendCheckpoint(nil, p)); err != nil || again != p {
 					t.Fatalf("checkpoint %v becomes %v, %v", p, again, err)
+				}
+			}
+		case kindBatchInput:
+			if in, err := decodeBatchInput(payload); err == nil {
+				if again, err := decodeBatchInput(appendBatchInput(nil, in)); err != nil || !reflect.DeepEqual(again, in) {
+					t.Fatalf("batch input %+v becomes %+v, %v", in, again, err)
 				}
 			}
 		default:

@@ -13,6 +13,7 @@ import (
 // openHold is a held record that no settled one has followed yet.
 type openHold struct {
 	payload []byte
+	version byte
 	segment uint64
 }
 
@@ -61,14 +62,14 @@ func (l *Ledger) scan(rd *reader, s *segment, open map[string]openHold, from *po
 		if err != nil {
 			return err
 		}
-		if rec.version > payloadVersion || rec.kind < kindHeld || rec.kind > kindCheckpoint {
+		if rec.version > payloadVersion || rec.kind < kindHeld || rec.kind > lastKind {
 			return errors.New("it holds records of a newer Gatehouse; start that version once, with its database, so that it can record them")
 		}
 		var id []byte
 		switch rec.kind {
 		case kindHeld:
 			if id, err = heldID(rec.payload); err == nil {
-				open[string(id)] = openHold{payload: slices.Clone(rec.payload), segment: s.number}
+				open[string(id)] = openHold{payload: slices.Clone(rec.payload), version: rec.version, segment: s.number}
 			}
 		case kindSettled:
 			if id, err = settledID(rec.payload); err == nil {
@@ -94,7 +95,7 @@ func (l *Ledger) settleOpen(open map[string]openHold) error {
 	slices.SortFunc(holds, func(a, b openHold) int { return int(a.segment) - int(b.segment) })
 	j := &l.journal
 	for _, o := range holds {
-		c, err := decodeCharge(o.payload)
+		c, err := decodeCharge(o.payload, o.version)
 		if err != nil {
 			l.cfg.Logger.Error("held record does not decode and cannot be settled", "segment", o.segment, "error", err)
 			continue
@@ -106,7 +107,7 @@ func (l *Ledger) settleOpen(open map[string]openHold) error {
 		h.segment = o.segment // the list stays in order: these are the first
 		j.mu.Unlock()
 		s := Settlement{
-			Units:      gatehouse.Units{Input: c.Input, Output: c.Output},
+			Units:      gatehouse.Units{Input: c.Input, Output: c.Output, VideoMilliseconds: c.VideoMilliseconds},
 			Confidence: gatehouse.Recovered,
 			Request: &gatehouse.Request{
 				Model:  c.Model,

@@ -20,10 +20,11 @@ func TestFirstEncoding(t *testing.T) {
 		}
 		return b
 	}
-	u, r, err := decodeSettled(payload(settled), 1)
+	got, err := decodeSettled(payload(settled), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
+	u, r := got.usage, got.request
 	units := gatehouse.Units{Input: 3, Cached: 1, Output: 4, Milliseconds: 5}
 	want := gatehouse.Usage{ID: "req_1", At: 7, Organization: "org-1", Project: "proj_1", Key: "key_1", Product: "completions", Model: "m",
 		Units: units, Confidence: gatehouse.Reported, Cost: 6, CostKnown: true}

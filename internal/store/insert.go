@@ -19,7 +19,7 @@ type insert struct {
 var insertRows = [...]int{32, 4, 1}
 
 // inserts lists every insert of many rows.
-var inserts = [...]*insert{&insertUsage, &insertRollups, &insertRequests, &insertLastUsed, &insertObjects}
+var inserts = [...]*insert{&insertUsage, &insertRollups, &insertRequests, &insertLastUsed, &insertObjects, &insertWork, &insertBatchInputs}
 
 // run inserts one row per key: what row makes of it. It calls returned with each id that RETURNING gives; nil where the statement
 // returns nothing.

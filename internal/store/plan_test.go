@@ -44,7 +44,7 @@ func TestPlans(t *testing.T) {
 	wholeTables := []string{
 		organizationSelect, projectSelect, userSelect, projectUserSelect, serviceAccountSelect, keySelect, upstreamSelect, deploymentSelect, sealedSelect,
 		organizationSelect + ` ORDER BY created_at, id`, // a handful
-		`SELECT COUNT(*) FROM usage`,
+		`SELECT COUNT(*) FROM usage`, `SELECT COUNT(*) FROM work`,
 	}
 	for query := range queries {
 		if slices.Contains(wholeTables, query) || strings.Contains(query, "FROM nodes") {
@@ -119,11 +119,15 @@ func useEverything(t *testing.T, db *DB) {
 		t.Fatal(err)
 	}
 	err = db.Record(t.Context(), Batch{Usage: []gatehouse.Usage{{ID: "u"}}, Requests: []gatehouse.Request{{ID: "r", Organization: "org-1"}}, LastUsed: map[string]gatehouse.Millis{"k": 1},
-		Objects: []gatehouse.Object{{ID: "o"}}, Deleted: []ObjectRef{{ID: "o"}}, Node: &NodeBeat{ID: "n"}, DropNode: "x", RequestsBefore: 1})
+		Objects: []gatehouse.Object{{ID: "o"}}, Deleted: []ObjectRef{{ID: "o"}}, Node: &NodeBeat{ID: "n"}, DropNode: "x", RequestsBefore: 1,
+		Work: []gatehouse.Work{{ID: "w"}}, WorkDone: []string{"u"}, WorkLater: []WorkLater{{ID: "w"}}, BatchInputs: []gatehouse.BatchInput{{File: "f"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Record(t.Context(), Batch{Objects: []gatehouse.Object{{ID: "o"}}, DropNode: "n", DropIncarnation: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ClaimWork(t.Context(), WorkClaim{Now: 1, Until: 2, Limit: 1}); err != nil {
 		t.Fatal(err)
 	}
 	yes := true
@@ -157,6 +161,10 @@ func useEverything(t *testing.T, db *DB) {
 		noted(tx.EventBytes(0))
 		noted(tx.Request(""))
 		noted(tx.Object(""))
+		noted(tx.Work(""))
+		noted(tx.BatchInput(""))
+		_, _, err := tx.OpenWork()
+		note(err)
 		noted(tx.Nodes())
 		noted(tx.Usage(""))
 		noted(tx.CountUsage())

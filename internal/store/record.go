@@ -22,8 +22,15 @@ type Batch struct {
 	LastUsed map[string]gatehouse.Millis // by key id
 	Objects  []gatehouse.Object
 	Deleted  []ObjectRef
-	Node     *NodeBeat // renews the node's row
-	DropNode string    // removes the row of the node with this id
+	// Work is what has begun. What is finished already, because its usage is recorded, stays finished.
+	Work []gatehouse.Work
+	// WorkDone are the ids of work whose usage is in Usage: it ends with that.
+	WorkDone []string
+	// WorkLater gives claimed work back, to be looked at again.
+	WorkLater   []WorkLater
+	BatchInputs []gatehouse.BatchInput
+	Node        *NodeBeat // renews the node's row
+	DropNode    string    // removes the row of the node with this id
 	// DropIncarnation, when set, removes the row of DropNode only while it belongs to this process: another one may have taken the
 	// name since.
 	DropIncarnation string
@@ -62,7 +69,7 @@ func (db *DB) Record(ctx context.Context, b Batch) error {
 }
 
 func (db *DB) recordBatch(ctx context.Context, b *Batch) error {
-	if len(b.Usage)+len(b.Requests)+len(b.LastUsed)+len(b.Objects)+len(b.Deleted) == 0 && b.Node == nil && b.DropNode == "" {
+	if len(b.Usage)+len(b.Requests)+len(b.LastUsed)+len(b.Objects)+len(b.Deleted)+len(b.Work)+len(b.WorkDone)+len(b.WorkLater)+len(b.BatchInputs) == 0 && b.Node == nil && b.DropNode == "" {
 		return nil
 	}
 	stmts, err := db.stmts.prepare(ctx, db.record, db.engine.placeholder)
@@ -76,7 +83,7 @@ func (db *DB) recordBatch(ctx context.Context, b *Batch) error {
 	defer rollback(sqlTx)
 	r := recorder{ctx: ctx, db: db, tx: sqlTx, stmts: stmts}
 	// Every node takes rows in one order, table by table and by key within: so they wait for each other and never in a circle.
-	for _, part := range []func(*Batch) error{r.node, r.usage, r.requests, r.lastUsed, r.objects, r.deleted} {
+	for _, part := range []func(*Batch) error{r.node, r.usage, r.requests, r.lastUsed, r.objects, r.deleted, r.batchInputs, r.work} {
 		if err := part(b); err != nil {
 			return err
 		}

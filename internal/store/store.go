@@ -6,7 +6,8 @@
 //
 //   - View reads one consistent snapshot.
 //   - Update makes a control change: the mutation, its event and the event's number commit together or not at all.
-//   - Record writes measurements, which have no event; it reaches no control table.
+//   - Record writes measurements, which have no event; it reaches no control table. ClaimWork is its twin for the one measurement
+//     that nodes share out among themselves.
 //
 // SQLite serves one node, PostgreSQL any number. One set of queries serves both (docs/adr/0003-portable-sql.md).
 package store
