@@ -127,6 +127,9 @@ func (c *Call) readNames(s segments) error {
 		case part.text == "model":
 			name := s.between(i, s.n)
 			c.PathModel = unescape(name)
+			if len(c.Op.Refs) > 0 {
+				c.Ref = c.PathModel
+			}
 		default:
 			id := unescape(s.at(i))
 			if !goodID(id) {
@@ -142,11 +145,20 @@ func (c *Call) readNames(s segments) error {
 
 // Object returns the id that the path holds for one of Op.Refs.
 func (c *Call) Object(r PathRef) string {
+	if r.Kind == modelKind && c.PathModel != "" {
+		return c.PathModel
+	}
 	var s segments
 	if err := s.split(c.Path); err != nil || r.Segment >= s.n {
 		return ""
 	}
 	return unescape(s.at(r.Segment))
+}
+
+// IsFineTuned reports whether a model's name is one that providers give to a fine-tuned model or a checkpoint of one, which belongs
+// to who trained it: "ft:gpt-4o-mini:acme::1a2b3c" of OpenAI, "curie:ft-acme-..." before, "gpt-4o-mini.ft-1a2b3c" of Azure.
+func IsFineTuned(model string) bool {
+	return len(model) > 3 && strings.EqualFold(model[:3], "ft:") || strings.Contains(model, ":ft-") || strings.Contains(model, ".ft-")
 }
 
 // products finds the operations of a path by its first segment.

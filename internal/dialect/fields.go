@@ -11,7 +11,11 @@ import (
 type FieldRule struct {
 	strictjson.Field
 	Object string // the kind of object a string there names; "" for a field that names none
+	Prefix string // not empty: only a string that begins with it names one
 	Model  bool   // a string there names a model that the caller must be allowed to use, as the top-level model does
+	// Within are the values with which a request keeps to what it brings along; with any other it reads what the whole upstream
+	// account has.
+	Within []string
 }
 
 // FieldIndex are the positions of the fields that are asked for by name, as strictjson.Result.Span takes them; -1 where an
@@ -52,6 +56,19 @@ func model(path string) FieldRule {
 	return FieldRule{Field: strictjson.Field{Path: path, Kinds: text}, Model: true}
 }
 
+// voice is where the name of a voice stands: those that a project made are named by id, as a string or in an object.
+func voice(path string) []FieldRule {
+	own := policy(path, anything)
+	own.Object, own.Prefix = "audio.voice", "voice_"
+	return []FieldRule{own, reference(path+".id", "audio.voice")}
+}
+
+func within(path string, values ...string) FieldRule {
+	rule := policy(path, text)
+	rule.Within = values
+	return rule
+}
+
 // metadata is free for the caller's own use, so what looks like a reference inside it is none.
 var metadata = policy("**.metadata", strictjson.Object)
 
@@ -84,6 +101,7 @@ var objectReferences = []FieldRule{
 	reference("**.input_reference", "file"),
 	reference("**.agent_id", "agent"),
 	reference("**.vault_id", "vault"),
+	reference("**.vault_ids[]", "vault"),
 	reference("**.voice_id", "audio.voice"),
 	reference("conversation", "conversation"),
 	reference("conversation.id", "conversation"),
@@ -94,6 +112,7 @@ var objectReferences = []FieldRule{
 	reference("data_source.sampling_params.tools[].container", "container"),
 	reference("video", "video"),
 	reference("video.id", "video"),
+	reference("characters[].id", "video.character"),
 	// An element that is only an id: see item.
 	policy("input[]", anything), policy("input[].type", anything), policy("input[].id", anything), policy("input[].role", anything),
 	policy("items[]", anything), policy("items[].type", anything), policy("items[].id", anything), policy("items[].role", anything),
@@ -105,6 +124,31 @@ var innerModels = []FieldRule{
 	model("input[].tools[].model"),
 	model("moderation.model"),
 }
+
+// evaluation is where an eval takes its data from, and the models it calls.
+var evaluation = slices.Concat(objectReferences, []FieldRule{
+	within("data_source_config.type", "custom"),
+	within("data_source.source.type", "file_content", "file_id"),
+	reference("data_source.source.id", "file"),
+	model("data_source.model"),
+	model("testing_criteria[].model"),
+})
+
+// grading are the graders of fine-tuning.
+var grading = slices.Concat(work, []FieldRule{
+	model("grader.model"),
+	model("method.reinforcement.grader.model"),
+})
+
+// acting are the references of agents, beside those that all have.
+var acting = slices.Concat(work, []FieldRule{
+	reference("**.session_id", "agent.session"),
+	reference("**.environment_id", "agent.environment"),
+	reference("**.environment_template_id", "agent.environment_template"),
+	reference("**.automation_id", "agent.automation"),
+	reference("**.credential_id", "vault.credential"),
+	model("agent.model"),
+})
 
 // streaming are the fields Gatehouse owns in a chat stream.
 var streaming = []FieldRule{
@@ -146,8 +190,7 @@ var rules = map[string][]FieldRule{
 		policy("prediction", object),
 		model("moderation.model"),
 		reference("messages[].audio.id", "audio"),
-		reference("audio.voice.id", "audio.voice"),
-	}),
+	}, voice("audio.voice")),
 	"completions.create": slices.Concat(streaming, []FieldRule{
 		policy("max_tokens", number),
 		policy("n", number),
@@ -176,11 +219,14 @@ var rules = map[string][]FieldRule{
 		policy("partial_images", number),
 		policy("input_fidelity", text),
 	}),
-	"audio.speech.create": {
+	"audio.speech.create": slices.Concat([]FieldRule{
 		policy("input", text),
 		policy("stream_format", text),
-		reference("voice.id", "audio.voice"),
-	},
+	}, voice("voice")),
+	"evals.create":                  evaluation,
+	"evals.runs.create":             evaluation,
+	"fine_tuning.jobs.create":       grading,
+	"fine_tuning.alpha.graders.run": grading,
 }
 
 // work is what an operation that is not in rules reads when it may call a model.
@@ -206,9 +252,9 @@ var formFields = map[string][]string{
 	"audio.transcriptions.create": {"model", "stream", "response_format"},
 	"audio.translations.create":   {"model", "response_format"},
 	"audio.voices.create":         {"consent"},
-	"videos.create":               {"model", "seconds", "size", "input_reference"},
-	"videos.edits.create":         {"model", "seconds", "size", "video"},
-	"videos.extensions.create":    {"model", "seconds", "size", "video"},
+	"videos.create":               {"model", "seconds", "size", "input_reference", "input_reference[file_id]"},
+	"videos.edits.create":         {"model", "seconds", "size", "video", "video[id]"},
+	"videos.extensions.create":    {"model", "seconds", "size", "video", "video[id]"},
 	"videos.remix":                {"model", "seconds", "size"},
 	"containers.files.create":     {"file_id"},
 	"files.create":                {"purpose"},
@@ -217,13 +263,18 @@ var formFields = map[string][]string{
 // FormObject returns the kind of object that the text of a multipart field names, "" for a field that names none.
 func FormObject(field string) string {
 	switch field {
-	case "file_id":
+	case "file_id", "input_reference", "input_reference[file_id]":
 		return "file"
+	case "video", "video[id]":
+		return "video"
 	case "consent":
 		return "audio.voice_consent"
 	}
 	return ""
 }
+
+// FormFiles are the fields that FormObject knows and that may be a file instead, which then names nothing.
+var FormFiles = []string{"input_reference", "video"}
 
 // readFields fills in what an operation reads of its body.
 func (o *Op) readFields() {
@@ -232,6 +283,7 @@ func (o *Op) readFields() {
 		if o.FormFields = formFields[o.Name]; o.FormFields == nil && o.Model != ModelNone {
 			o.FormFields = []string{"model"}
 		}
+		o.FormObjects = slices.ContainsFunc(o.FormFields, func(name string) bool { return FormObject(name) != "" })
 	}
 	if o.Body == BodyNone || o.Body == BodyForm || o.Refused != "" {
 		return
@@ -239,6 +291,8 @@ func (o *Op) readFields() {
 	own, known := rules[o.Name]
 	switch {
 	case known:
+	case o.Product == "agents":
+		own = acting
 	case o.Model == ModelNone:
 		own = objectReferences
 	default:
@@ -307,16 +361,17 @@ func compile(rule ModelRule, own []FieldRule) ([]FieldRule, *strictjson.Spec) {
 // Fields returns the closed list of the fields that are read of a JSON body, in the order of Spec. It must not be changed.
 func (o *Op) Fields() []FieldRule { return o.fields }
 
-// Reference is an object or a model that a body names.
+// Reference is an object or a model that a body names, or more than that.
 type Reference struct {
-	ID    string
-	Kind  string // of the object; "" when Model is set
-	Param string // the field, as an error names it
-	Model bool
+	ID      string
+	Kind    string // of the object; "" when Model or Account is set
+	Param   string // the field, as an error names it
+	Model   bool
+	Account bool // the value of the field asks for what the whole upstream account has; ID is that value
 }
 
-// References appends what a scanned body names to dst: objects that the caller's project must own, and models beside the
-// top-level one that the caller must be allowed to use. It allocates only when there are any, and its time is proportional to the
+// References appends what a scanned body names to dst: objects that the caller's project must own, models beside the top-level
+// one that the caller must be allowed to use, and fields that ask for what nobody tells apart. It allocates only when there are any, and its time is proportional to the
 // number of fields found.
 func (o *Op) References(r *strictjson.Result, dst []Reference) []Reference {
 	for i := range o.fields {
@@ -351,14 +406,14 @@ func (o *Op) References(r *strictjson.Result, dst []Reference) []Reference {
 }
 
 func (f *FieldRule) appendTo(dst []Reference, r *strictjson.Result, s strictjson.Span) []Reference {
-	if f.Object == "" && !f.Model {
+	if f.Object == "" && !f.Model && f.Within == nil {
 		return dst
 	}
 	id, ok := r.Text(s)
-	if !ok || id == "" {
+	if !ok || id == "" || !strings.HasPrefix(id, f.Prefix) || slices.Contains(f.Within, id) {
 		return dst
 	}
-	return append(dst, Reference{ID: id, Kind: f.Object, Model: f.Model, Param: strings.TrimPrefix(f.Path, "**.")})
+	return append(dst, Reference{ID: id, Kind: f.Object, Model: f.Model, Account: f.Within != nil, Param: strings.TrimPrefix(f.Path, "**.")})
 }
 
 // item is an element of a Responses input. One that says only its id, {"type": "item_reference", "id": ...}, whose type may be

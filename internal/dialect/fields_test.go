@@ -45,6 +45,17 @@ func TestReferences(t *testing.T) {
 		{"fine-tuning", "/v1/fine_tuning/jobs", `{"model":"m","training_file":"file-1","validation_file":"file-2"}`, []string{"file file-1 @training_file", "file file-2 @validation_file"}},
 		{"an upload", "/v1/uploads/upload_1/complete", `{"part_ids":["part_1"]}`, []string{"upload.part part_1 @part_ids[]"}},
 		{"a run", "/v1/threads/runs", `{"assistant_id":"asst_1","thread":{"messages":[{"attachments":[{"file_id":"file-1"}]}]}}`, []string{"assistant asst_1 @assistant_id", "file file-1 @file_id"}},
+		{"a voice of one's own by name", "/v1/audio/speech", `{"model":"m","input":"x","voice":"voice_1"}`, []string{"audio.voice voice_1 @voice"}},
+		{"a voice that answers", "/v1/chat/completions", `{"model":"m","audio":{"voice":"voice_1"}}`, []string{"audio.voice voice_1 @audio.voice"}},
+		{"a video of characters", "/v1/videos", `{"prompt":"x","characters":[{"id":"char_1"}],"input_reference":{"file_id":"file-1"}}`, []string{"file file-1 @file_id", "video.character char_1 @characters[].id"}},
+		{"a video to go on with", "/v1/videos/extensions", `{"prompt":"x","video":{"id":"video_1"}}`, []string{"video video_1 @video.id"}},
+		{"a run of an eval", "/v1/evals/eval_1/runs", `{"data_source":{"type":"responses","model":"gpt-5","source":{"type":"file_id","id":"file-1"}}}`, []string{"file file-1 @data_source.source.id", "model gpt-5 @data_source.model"}},
+		{"a run over what everybody made", "/v1/evals/eval_1/runs", `{"data_source":{"type":"responses","source":{"type":"responses"}}}`, []string{"account responses @data_source.source.type"}},
+		{"an eval over what everybody made", "/v1/evals", `{"data_source_config":{"type":"logs"},"testing_criteria":[{"type":"score_model","model":"gpt-5"}]}`, []string{"account logs @data_source_config.type", "model gpt-5 @testing_criteria[].model"}},
+		{"an eval of one's own data", "/v1/evals", `{"data_source_config":{"type":"custom"}}`, nil},
+		{"a grader", "/v1/fine_tuning/jobs", `{"model":"m","training_file":"file-1","method":{"reinforcement":{"grader":{"model":"gpt-5"}}}}`, []string{"file file-1 @training_file", "model gpt-5 @method.reinforcement.grader.model"}},
+		{"a session", "/v1/agents/sessions", `{"agent_id":"agent_1","environment":{"type":"openai_hosted","environment_id":"env_1","files":[{"file_id":"file-1"}]},"vault_ids":["vault_1"]}`,
+			[]string{"agent agent_1 @agent_id", "agent.environment env_1 @environment_id", "file file-1 @file_id", "vault vault_1 @vault_ids[]"}},
 		{"an endpoint we do not know", "/v1/responses/resp_1/new", `{"deep":{"er":[{"file_id":"file-1"}]}}`, []string{"file file-1 @file_id"}},
 	} {
 		c := mustParse(t, "POST", tt.path, "")
@@ -56,8 +67,11 @@ func TestReferences(t *testing.T) {
 		var got []string
 		for _, ref := range c.Op.References(&r, nil) {
 			kind := ref.Kind
-			if ref.Model {
+			switch {
+			case ref.Model:
 				kind = "model"
+			case ref.Account:
+				kind = "account"
 			}
 			got = append(got, kind+" "+ref.ID+" @"+ref.Param)
 		}

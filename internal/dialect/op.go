@@ -62,13 +62,14 @@ type Op struct {
 	Scope        string      // what a restricted key needs
 	Read         bool        // enough for it: api.all.read
 
-	Creates string    // the kind of object an answer creates, "" for none
-	Stores  StoreRule // when it does
-	Deletes string    // the kind of object that Call.Ref names and that a successful answer ends
-	Refs    []PathRef // objects the path names, outermost first
-	List    bool      // answers with objects of the whole upstream account
+	Creates string     // the kind of object an answer creates, "" for none
+	Stores  StoreRule  // when it does
+	Hands   usage.Made // the further objects an answer may make, or name for the first time, beside what it creates
+	Deletes string     // the kind of object that Call.Ref names and that a successful answer ends
+	Refs    []PathRef  // objects the path names, outermost first
+	List    bool       // answers with objects of the whole upstream account
 
-	Owned       bool // the object the path names or the answer creates belongs to one project, and that is enforced
+	Owned       bool // every object the path names, and what the answer creates, belongs to one project, and that is enforced
 	SoleTenant  bool // answered only where the upstream's credential serves one project
 	Once        bool // a create: may be sent a second time only if no byte of the first was written
 	InjectUsage bool // a stream says what it used only when stream_options.include_usage asks for it
@@ -76,8 +77,10 @@ type Op struct {
 	// Spec is what is read of a JSON body, At where it is in a scan's result; nil for an operation without one.
 	Spec *strictjson.Spec
 	At   FieldIndex
-	// FormFields are the parts of a multipart body that are read; each may be there once.
-	FormFields []string
+	// FormFields are the parts of a multipart body that are read; each may be there once. FormObjects says that some of them name
+	// objects, so that the whole form is read before any of it goes upstream.
+	FormFields  []string
+	FormObjects bool
 
 	Refused string // not empty: why this is refused, as a sentence that ends the message
 
@@ -111,7 +114,7 @@ func (o *Op) Refusal() *gatehouse.Error {
 }
 
 // objectKinds maps the name of a path parameter to the kind of object it names. What belongs to another object of the same path
-// (an item of a conversation, a step of a run) has no kind of its own: the outer object decides.
+// (an item of a conversation, a run of a thread) has no kind of its own: the outer object decides.
 var objectKinds = map[string]string{
 	"file_id":                     "file",
 	"response_id":                 "response",
@@ -132,7 +135,14 @@ var objectKinds = map[string]string{
 	"voice_id":                    "audio.voice",
 	"consent_id":                  "audio.voice_consent",
 	"agent_id":                    "agent",
+	"automation_id":               "agent.automation",
+	"environment_id":              "agent.environment",
+	"environment_template_id":     "agent.environment_template",
+	"session_id":                  "agent.session",
 }
+
+// modelKind is the kind of a fine-tuned model, whose name is its id.
+const modelKind = "model"
 
 // build completes the rows: what follows from a pattern and a method is said once, here, and not in every row.
 func build(rows []Op) []*Op {
@@ -142,7 +152,11 @@ func build(rows []Op) []*Op {
 		for n, text := range strings.Split(o.Pattern[1:], "/") {
 			s := parseSegment(text)
 			o.segments = append(o.segments, s)
-			if kind := objectKinds[s.text]; s.kind == segmentParam && kind != "" {
+			kind := objectKinds[s.text]
+			if s.text == "model" && o.Owned {
+				kind = modelKind
+			}
+			if s.kind != segmentLiteral && kind != "" {
 				o.Refs = append(o.Refs, PathRef{Segment: n, Kind: kind})
 			}
 		}
@@ -155,8 +169,11 @@ func build(rows []Op) []*Op {
 				o.Scope = "api." + o.Product + ".read"
 			}
 		}
-		if o.Method == http.MethodDelete && last.kind == segmentParam && len(o.Refs) == 1 {
-			o.Deletes = objectKinds[last.text]
+		if o.Method == http.MethodDelete && last.kind != segmentLiteral && len(o.Refs) == 1 && o.Refs[0].Segment == len(o.segments)-1 {
+			o.Deletes = o.Refs[0].Kind
+		}
+		if o.Hands == 0 && o.Meter != "" {
+			o.Hands = usage.MadeInside
 		}
 		if o.Method != http.MethodGet && o.Method != http.MethodDelete && o.Meter == "" {
 			o.Once = true

@@ -12,15 +12,16 @@ import (
 // formField is the field of a form that names the model.
 const formField = "model"
 
-// readForm reads a multipart body. Where the route depends on its model, which may come last, it is spooled; otherwise it is passed
-// on as it arrives, watched by the scanner.
+// readForm reads a multipart body. Where its model or an object that it names decides, either of which may come last, it is
+// spooled; otherwise it is passed on as it arrives, watched by the scanner.
 func (x *exchange) readForm() error {
 	boundary, err := form.Boundary(x.r.Header.Get("Content-Type"))
 	if err != nil {
 		return err
 	}
 	scanner := form.New(boundary, x.call.Op.FormFields)
-	if x.call.Op.Model == dialect.ModelNone {
+	scanner.MayBeFile = dialect.FormFiles
+	if x.call.Op.Model == dialect.ModelNone && !x.call.Op.FormObjects {
 		x.passedOn = true
 		x.body.stream = &watchedForm{limitedBody{x: x, left: x.g.cfg.BodyLimit}, scanner}
 		x.body.length = x.r.ContentLength
@@ -44,6 +45,11 @@ func (x *exchange) readForm() error {
 	if text, ok := scanner.Value("stream"); ok {
 		x.stream = text == "true"
 		x.record.Stream = x.stream
+	}
+	for _, v := range scanner.Values {
+		if kind := dialect.FormObject(v.Name); kind != "" && v.Text != "" {
+			x.references = append(x.references, dialect.Reference{ID: v.Text, Kind: kind, Param: v.Name})
+		}
 	}
 	return nil
 }

@@ -184,6 +184,7 @@ type current struct {
 	attempts   [maxAttempts]gatehouse.Attempt
 
 	hasModel  bool // the body has a model
+	account   bool // the body asks for what the whole upstream account has
 	passedOn  bool // the body goes upstream as it arrives
 	bodyRead  bool // and was read to its end
 	storeTrue bool // and says "store": true

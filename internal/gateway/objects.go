@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,10 +23,12 @@ type objectCache struct {
 
 // ownership is who owns an object and where it lives.
 type ownership struct {
-	project  string
-	upstream string
-	kind     string
-	deleted  bool
+	project    string
+	upstream   string
+	kind       string
+	deployment string // what the request that made it asked for as its model, "" if nothing
+	model      string // and what the upstream knows that by
+	deleted    bool
 }
 
 // objectsPerShard bounds the cache: beyond it a shard starts again empty, and the database answers.
@@ -63,6 +66,21 @@ func (c *objectCache) put(id string, o ownership) {
 	s.byID[id] = o
 }
 
+// add puts what was just made, and reports whether it did: not where another project has an object of that id.
+func (c *objectCache) add(id string, o ownership) bool {
+	s := &c.shards[c.shard(id)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old, ok := s.byID[id]; ok && old.project != o.project {
+		return false
+	}
+	if len(s.byID) >= objectsPerShard {
+		clear(s.byID)
+	}
+	s.byID[id] = o
+	return true
+}
+
 // owner returns who owns id, or ok false when nobody recorded it. A miss in memory reads the database, and where looks is 2 once
 // more a second later: another node may have recorded the object within the last second.
 func (g *Gateway) owner(ctx context.Context, id string, looks int) (ownership, bool, error) {
@@ -79,7 +97,7 @@ func (g *Gateway) owner(ctx context.Context, id string, looks int) (ownership, b
 		}
 		obj, err := g.cfg.FindObject(ctx, id)
 		if err == nil {
-			o := ownership{obj.Project, obj.Upstream, obj.Kind, obj.DeletedAt != 0}
+			o := ownership{project: obj.Project, upstream: obj.Upstream, kind: obj.Kind, deleted: obj.DeletedAt != 0}
 			g.objects.put(id, o)
 			return o, !o.deleted, nil
 		}
@@ -91,48 +109,98 @@ func (g *Gateway) owner(ctx context.Context, id string, looks int) (ownership, b
 	return ownership{}, false, nil
 }
 
-// owned checks every object the call names, in its path and in its body, and returns the upstream that holds them ("" when the
-// call names none). An object of another project and one that nobody recorded look the same: 404.
-func (x *exchange) owned() (upstream string, err error) {
-	var unrecorded bool // what nobody recorded may be used; decided when the first object comes
-	looks := 0
-	check := func(id, param string) error {
-		if looks == 0 {
-			var upstreams int
-			unrecorded, upstreams = x.mayUseUnrecorded()
-			looks = 2
-			if unrecorded && upstreams == 1 {
-				looks = 1 // it is this project's and there, recorded or not: nothing to wait for
-			}
+// belongings is what is known of the objects that one call names.
+type belongings struct {
+	x          *exchange
+	pinned     ownership // of the first that was recorded: where all of them are
+	decided    bool      // unrecorded and looks are
+	unrecorded bool      // what nobody recorded may be used
+	looks      int       // how often an object is looked up
+}
+
+// check decides whether the caller's project may use an object. One of another project and one that nobody recorded look the
+// same: 404.
+func (b *belongings) check(id, param string) error {
+	x := b.x
+	if !b.decided {
+		var upstreams int
+		b.unrecorded, upstreams = x.mayUseUnrecorded()
+		b.decided, b.looks = true, 2
+		if b.unrecorded && upstreams == 1 {
+			b.looks = 1 // it is this project's and there, recorded or not: nothing to wait for
 		}
-		o, known, err := x.g.owner(x.ctx, id, looks)
-		if err != nil {
-			return err
-		}
-		switch {
-		case known && o.project != x.id.Principal.Project, !known && !unrecorded:
-			return objectNotFound(id, param)
-		case !known:
-			return nil
-		case upstream != "" && upstream != o.upstream:
-			return gatehouse.InvalidParam(param, "The request refers to objects on different upstreams. Objects that are used together must have been made through the same upstream.")
-		}
-		upstream = o.upstream
-		return nil
 	}
-	if x.call.Ref != "" && x.call.Op.Owned {
-		if err := check(x.call.Ref, ""); err != nil {
-			return "", err
+	o, known, err := x.g.owner(x.ctx, id, b.looks)
+	switch {
+	case err != nil:
+		return err
+	case known && o.project != x.id.Principal.Project, !known && !b.unrecorded:
+		return objectNotFound(id, param)
+	case !known:
+		return nil
+	case b.pinned.upstream != "" && b.pinned.upstream != o.upstream:
+		return gatehouse.InvalidParam(param, "The request refers to objects on different upstreams. Objects that are used together must have been made through the same upstream.")
+	}
+	if b.pinned.upstream == "" || o.deployment == x.model && x.model != "" {
+		b.pinned = o
+	}
+	return nil
+}
+
+// owned checks every object the call names, in its path, in its body and as its model, and returns the one that says where they
+// all are, the zero value when none was recorded. A call that names no object costs nothing here.
+func (x *exchange) owned() (ownership, error) {
+	op := x.call.Op
+	b := belongings{x: x}
+	if x.call.Ref != "" && op.Owned {
+		if err := b.check(x.call.Ref, ""); err != nil {
+			return ownership{}, err
+		}
+		for _, r := range op.Refs[1:] {
+			if err := b.check(x.call.Object(r), ""); err != nil {
+				return ownership{}, err
+			}
 		}
 	}
 	for i := range x.references {
-		if ref := &x.references[i]; !ref.Model && ref.ID != "" {
-			if err := check(ref.ID, ref.Param); err != nil {
-				return "", err
-			}
+		ref := &x.references[i]
+		var err error
+		switch {
+		case ref.Account:
+			x.account = true
+		case ref.Model:
+			err = b.checkModel(ref.ID, ref.Param)
+		case ref.ID != "":
+			err = b.check(ref.ID, ref.Param)
+		}
+		if err != nil {
+			return ownership{}, err
 		}
 	}
-	return upstream, nil
+	if x.call.Ref == "" || x.call.PathModel == "" {
+		if err := b.checkModel(x.model, "model"); err != nil {
+			return ownership{}, err
+		}
+	}
+	return b.pinned, nil
+}
+
+// checkModel checks that a fine-tuned model is the project's own, where it is called by the name that the provider gave it and no
+// deployment does: a deployment that names it has decided who may use it.
+func (b *belongings) checkModel(model, param string) error {
+	if !dialect.IsFineTuned(model) {
+		return nil
+	}
+	p := &b.x.id.Principal
+	dep := b.x.g.cfg.Catalog.Deployment(p.Organization, p.Project, model)
+	if dep == nil || dep.Name == model || !slices.ContainsFunc(dep.Routes, func(r gatehouse.Route) bool { return r.Model == "" }) {
+		return nil
+	}
+	err := b.check(model, param)
+	if gatehouse.KindOf(err) == gatehouse.NotFound {
+		return modelNotFound(model)
+	}
+	return err
 }
 
 func objectNotFound(id, param string) error {
@@ -180,8 +248,8 @@ func (x *exchange) soleTenant() error {
 // a few hundred.
 const maxID = 1024
 
-// keep records what the answer made so far, before the answer ends: the object itself, and the things inside it by whose ids later
-// requests may refer to them (output items, containers, audio).
+// keep records what the answer made so far, before the answer ends: the object itself, and everything else by whose id later
+// requests may refer to what it made.
 func (x *exchange) keep() error {
 	op := x.call.Op
 	if x.tapped {
@@ -193,35 +261,54 @@ func (x *exchange) keep() error {
 			return err
 		}
 	}
-	if op.Meter == "" || op.Stores == dialect.StoreUnlessFalse && op.Creates != "" && !stores {
+	hands := op.Hands
+	if op.Stores == dialect.StoreUnlessFalse && op.Creates != "" && !stores {
+		hands &^= usage.MadeItem // it kept none
+	}
+	if hands == 0 || x.record.Status >= 300 {
 		return nil
 	}
 	if x.tapped {
-		for _, id := range x.summary.Made {
-			if err := x.own(id, kindItem); err != nil {
+		for _, m := range x.summary.Made {
+			if err := x.ownMade(m.ID, m.Kind, hands); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	for id := range x.capture.Made {
-		if err := x.own(id, kindItem); err != nil {
+	for kind, id := range x.capture.Made {
+		if err := x.ownMade(id, kind, hands); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// kindItem is the kind of what is inside another object.
-const kindItem = "item"
+// ownMade records something that the answer made, unless it is known: an answer that is asked for again says the same again.
+func (x *exchange) ownMade(id string, kind, hands usage.Made) error {
+	if kind&hands == 0 {
+		return nil
+	}
+	if _, known := x.g.objects.get(id); known {
+		return nil
+	}
+	return x.own(id, kind.Kind())
+}
 
+// own records that an object belongs to the caller's project. What another project has stays that project's.
 func (x *exchange) own(id, kind string) error {
 	if id == "" || len(id) > maxID {
 		return nil
 	}
-	up := x.answer.upstream.ID
-	x.g.objects.put(id, ownership{x.id.Principal.Project, up, kind, false})
-	return x.g.cfg.Ledger.Own(gatehouse.Object{ID: id, Project: x.id.Principal.Project, Upstream: up, Kind: kind,
+	o := ownership{project: x.id.Principal.Project, upstream: x.answer.upstream.ID, kind: kind}
+	if x.plan.deployment != nil {
+		o.deployment, o.model = x.model, x.answer.model
+	}
+	if !x.g.objects.add(id, o) {
+		x.g.cfg.Logger.Warn("an upstream gave an object an id that another project's has", "request_id", x.record.ID, "object_id", id, "kind", kind)
+		return nil
+	}
+	return x.g.cfg.Ledger.Own(gatehouse.Object{ID: id, Project: o.project, Upstream: o.upstream, Kind: kind,
 		CreatedAt: gatehouse.MillisOf(x.g.cfg.Now())})
 }
 

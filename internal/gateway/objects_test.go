@@ -117,7 +117,7 @@ func TestUnrecordedObjectsAreLookedUpOnce(t *testing.T) {
 // TestLists are refused where they would show what others made.
 func TestLists(t *testing.T) {
 	g, up, other := twoProjects(t)
-	paths := []string{"/v1/files", "/v1/batches", "/v1/vector_stores?limit=2", "/v1/chat/completions", "/v1/assistants", "/v1/videos", "/v1/batches/batch_1", "/v1/files/future/thing"}
+	paths := []string{"/v1/files", "/v1/batches", "/v1/vector_stores?limit=2", "/v1/chat/completions", "/v1/assistants", "/v1/videos", "/v1/vaults/vault_1", "/v1/files/future/thing"}
 	for _, path := range paths[:7] {
 		g.wantError(t, g.do("GET", path, ""), 403, "shared_upstream")
 	}

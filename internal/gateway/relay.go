@@ -189,6 +189,7 @@ func (x *exchange) withoutCredential(text []byte) []byte {
 // relayBody copies an answer that is not a stream of events. Its last byte waits for the settlement.
 func (x *exchange) relayBody(resp *outbound.Response, body io.Reader) error {
 	x.capture.Reset()
+	x.capture.Want = x.call.Op.Hands
 	x.begun(resp)
 	bufp := copyPool.Get().(*[]byte)
 	defer copyPool.Put(bufp)
@@ -264,6 +265,7 @@ func (x *exchange) relayStream(resp *outbound.Response, body io.Reader) error {
 	x.begun(resp)
 	x.tap.Reset(sse.Options{
 		Shape:          x.call.Op.Usage,
+		Hands:          x.call.Op.Hands,
 		HideUsageChunk: x.answer.hide,
 		FixAzure:       x.answer.upstream.Dialect == gatehouse.Azure && !x.call.Face.IsAzure(),
 	})

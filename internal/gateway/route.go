@@ -38,30 +38,54 @@ func (x *exchange) route() error {
 		return err
 	}
 	switch {
+	case pinned.upstream != "" && !x.chosenModel():
+		err = x.routePinned(pinned.upstream)
 	case x.model != "":
 		err = x.routeModel(pinned)
-	case pinned != "":
-		up := x.g.cfg.Catalog.Upstream(pinned)
-		if up == nil || !x.mayReach(up) {
-			return &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "upstream_removed", NoRetry: true,
-				Message: "The upstream that holds this object is no longer configured for this project. Ask the operator to add it again."}
-		}
-		x.plan.add(up, "")
 	default:
 		err = x.routeModelless()
 	}
 	if err != nil {
 		return err
 	}
-	if x.call.Op.SoleTenant || x.call.Op.List {
+	if x.call.Op.SoleTenant || x.call.Op.List || x.account {
 		return x.soleTenant()
 	}
 	return nil
 }
 
-// routeModel fills the plan from the deployment the call names. With pinned set only the routes to that upstream remain: the
-// objects a request refers to exist there and nowhere else.
-func (x *exchange) routeModel(pinned string) error {
+// chosenModel reports whether the caller says which model is to work: not where the path names it as an object, and not where the
+// endpoint's default stands for it and no deployment serves that.
+func (x *exchange) chosenModel() bool {
+	if x.model == "" || x.call.PathModel != "" && x.call.Ref != "" {
+		return false
+	}
+	return x.hasModel || x.call.Deployment != "" || x.g.cfg.Catalog.Deployment(x.id.Principal.Organization, x.id.Principal.Project, x.model) != nil
+}
+
+// routePinned sends a call to the upstream that holds the objects it names.
+func (x *exchange) routePinned(upstream string) error {
+	up, err := x.objectsUpstream(upstream)
+	if err == nil {
+		x.plan.add(up, "")
+	}
+	return err
+}
+
+// objectsUpstream returns the upstream that holds objects, where the caller's project may still reach it.
+func (x *exchange) objectsUpstream(id string) (*gatehouse.Upstream, error) {
+	up := x.g.cfg.Catalog.Upstream(id)
+	if up == nil || !x.mayReach(up) {
+		return nil, &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "upstream_removed", NoRetry: true,
+			Message: "The upstream that holds this object is no longer configured for this project. Ask the operator to add it again."}
+	}
+	return up, nil
+}
+
+// routeModel fills the plan from the deployment the call names. With objects pinned to an upstream only the routes there remain:
+// the objects a request refers to exist there and nowhere else. Where the deployment has none any more, but made the objects, it
+// still answers for them as it did then.
+func (x *exchange) routeModel(pinned ownership) error {
 	dep := x.g.cfg.Catalog.Deployment(x.id.Principal.Organization, x.id.Principal.Project, x.model)
 	if dep == nil {
 		return modelNotFound(x.model)
@@ -71,7 +95,7 @@ func (x *exchange) routeModel(pinned string) error {
 	var order [maxSteps]int
 	for _, i := range orderRoutes(dep.Routes, order[:0]) {
 		route := &dep.Routes[i]
-		if pinned != "" && route.Upstream != pinned {
+		if pinned.upstream != "" && route.Upstream != pinned.upstream {
 			continue
 		}
 		up := x.g.cfg.Catalog.Upstream(route.Upstream)
@@ -84,15 +108,26 @@ func (x *exchange) routeModel(pinned string) error {
 		}
 		x.plan.add(up, model)
 	}
-	if x.plan.n > 0 {
+	switch {
+	case x.plan.n > 0:
 		return nil
-	}
-	if pinned != "" {
+	case pinned.upstream == "":
+		return &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "no_route", NoRetry: true,
+			Message: "Deployment `" + x.model + "` has no route this project may use. Ask the operator to add one (gatehouse deployments)."}
+	case pinned.deployment != x.model && (x.hasModel || x.call.Deployment != ""):
 		return gatehouse.InvalidParam("model", "The request refers to an object on an upstream that deployment `%s` does not route to. "+
 			"Use a model of the deployment that made the object.", x.model)
 	}
-	return &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "no_route", NoRetry: true,
-		Message: "Deployment `" + x.model + "` has no route this project may use. Ask the operator to add one (gatehouse deployments)."}
+	up, err := x.objectsUpstream(pinned.upstream)
+	if err != nil {
+		return err
+	}
+	model := ""
+	if pinned.deployment == x.model {
+		model = pinned.model
+	}
+	x.plan.add(up, model)
+	return nil
 }
 
 // routeModelless sends a call without a model to the project's upstream, else to the only one its project can reach.

@@ -104,7 +104,7 @@ func (x *exchange) authorize() error {
 	if err := x.g.cfg.Auth.Authorize(&x.id, x.call.Op.Scope, x.model); err != nil {
 		return err
 	}
-	x.references = x.call.Op.References(&x.fields, x.references[:0])
+	x.references = x.call.Op.References(&x.fields, x.references) // behind those of a form
 	for i := range x.references {
 		ref := &x.references[i]
 		if !ref.Model {

@@ -72,6 +72,8 @@ type Part struct {
 type Scanner struct {
 	// Values are the wanted fields found so far, in the order of the body.
 	Values []Value
+	// MayBeFile are the wanted fields that may be sent as a file: it is passed over, as any other.
+	MayBeFile []string
 
 	wanted []string
 	dash   []byte // "--" and the boundary
@@ -94,7 +96,8 @@ const (
 	epilogue // behind the last boundary
 )
 
-// New returns a scanner that looks for the wanted names in a body with this boundary. Wanted names are in lower case.
+// New returns a scanner that looks for the wanted names in a body with this boundary. Wanted names are in lower case. One may be a
+// member of another, in the brackets by which readers of nested names know it: "video[id]" beside "video".
 func New(boundary string, wanted []string) *Scanner {
 	return &Scanner{wanted: wanted, dash: []byte("--" + boundary)}
 }
@@ -232,15 +235,14 @@ func (s *Scanner) readHeader(p []byte) int {
 // beginContent decides whether a part is wanted; start is where its body begins.
 func (s *Scanner) beginContent(d disposition, start int64) error {
 	s.at, s.edge = content, s.edge[:0]
-	base, _, _ := strings.Cut(d.name, "[") // readers of nested names take "model[]" for model
-	i := slices.IndexFunc(s.wanted, func(name string) bool { return strings.EqualFold(name, base) })
-	if i < 0 {
-		return nil
-	}
-	name := s.wanted[i]
+	name, exact := s.wants(d.name)
 	switch {
-	case d.name != name:
+	case name == "":
+		return nil
+	case !exact:
 		return fault(CodeAmbiguous, name, "must be named exactly so, in lower case and without brackets")
+	case d.file && slices.Contains(s.MayBeFile, name):
+		return nil
 	case d.file:
 		return fault(CodeAmbiguous, name, "must not be sent as a file")
 	case d.encoded:
@@ -251,6 +253,42 @@ func (s *Scanner) beginContent(d disposition, start int64) error {
 	}
 	s.value = &Value{Name: name, Start: start}
 	return nil
+}
+
+// wants returns the wanted field that a part's name is, "" for none. It is not exact when the part is called otherwise and some
+// reader could take it for that field: readers of nested names take "model[]" and "model.x" for model. Where a member of a field
+// is wanted, the field's other members are not.
+func (s *Scanner) wants(part string) (name string, exact bool) {
+	if slices.Contains(s.wanted, part) {
+		return part, true
+	}
+	base, member := nestedName(part)
+	for _, w := range s.wanted {
+		wantedBase, wantedMember := nestedName(w)
+		switch {
+		case !strings.EqualFold(base, wantedBase):
+		case wantedMember == "" && name == "":
+			name = w
+		case wantedMember != "" && (member == "" || base != wantedBase || strings.EqualFold(member, wantedMember)):
+			return w, false
+		case wantedMember != "":
+			return "", false // another member
+		}
+	}
+	return name, false
+}
+
+// nestedName splits "video[id]", and "video.id" as others write it, into the field and its first member.
+func nestedName(name string) (base, member string) {
+	i := strings.IndexAny(name, "[.")
+	if i < 0 {
+		return name, ""
+	}
+	member = name[i+1:]
+	if end := strings.IndexAny(member, "][."); end >= 0 {
+		member = member[:end]
+	}
+	return name[:i], strings.TrimSpace(member)
 }
 
 // readContent reads a part's body up to and with the boundary behind it.

@@ -103,7 +103,7 @@ func (t *Tap) judge(size int) verdict {
 }
 
 // maxMade bounds the ids of one stream that are kept.
-const maxMade = 256
+const maxMade = 1000
 
 // once lets a stream end only once: what follows its end passes.
 func (t *Tap) once(v verdict) verdict {
@@ -120,9 +120,9 @@ func (t *Tap) note(kind []byte, counted bool) {
 	if !bytes.HasSuffix(kind, audioDelta) && (!bytes.HasSuffix(kind, partDone) || t.text == 0) {
 		t.text += c.TextBytes
 	}
-	for id := range c.Made {
-		if len(t.made) < maxMade && !slices.Contains(t.made, id) {
-			t.made = append(t.made, id)
+	for kind, id := range c.Made {
+		if m := (Made{kind, id}); len(t.made) < maxMade && !slices.Contains(t.made, m) {
+			t.made = append(t.made, m)
 		}
 	}
 	// Steps and messages of an Assistants run say what they are and cost under the same names as the run.

@@ -20,6 +20,8 @@ const MaxEvent = 64 << 10
 // Options say what is done to a stream.
 type Options struct {
 	Shape usage.Shape
+	// Hands are the kinds of ids that Summary.Made shall hold.
+	Hands usage.Made
 	// HideUsageChunk drops the chunk of a chat or completions stream that has no choices and a usage object. A chunk that has
 	// choices is never dropped.
 	HideUsageChunk bool
@@ -40,12 +42,18 @@ type Summary struct {
 	ID          string
 	Model       string
 	ServiceTier string
-	Status      string   // of a response or run
-	Made        []string // ids that the answer gave to things inside it
-	TextBytes   int64    // size of the text that the model wrote, for an estimate
-	Events      int64    // events with data
-	Ended       bool     // an event that ends a stream has come
-	Failed      bool     // an error has come
+	Status      string // of a response or run
+	Made        []Made // ids at the places of what the answer may have made
+	TextBytes   int64  // size of the text that the model wrote, for an estimate
+	Events      int64  // events with data
+	Ended       bool   // an event that ends a stream has come
+	Failed      bool   // an error has come
+}
+
+// Made is an id that stands where a stream names something that it may have made.
+type Made struct {
+	Kind usage.Made
+	ID   string
 }
 
 // Tap reads one stream. Reset makes it ready for the next without allocating; the zero Tap hides nothing and counts nothing.
@@ -86,7 +94,7 @@ type Tap struct {
 
 	// The stream so far.
 	id, model, tier, status, usage []byte // JSON
-	made                           []string
+	made                           []Made
 	images                         gatehouse.Units // of the images that are complete
 	text, events                   int64
 	ended, failed, final           bool
@@ -124,6 +132,7 @@ const (
 // Reset makes the tap ready for a new stream.
 func (t *Tap) Reset(o Options) {
 	t.capture.Reset()
+	t.capture.Want = o.Hands
 	*t = Tap{opts: o, capture: t.capture, rewriter: t.rewriter, hold: t.hold[:0], id: t.id[:0], model: t.model[:0], tier: t.tier[:0],
 		status: t.status[:0], usage: t.usage[:0]}
 }
@@ -496,6 +505,7 @@ func (t *Tap) keep(w *window) error {
 func (t *Tap) next() {
 	if t.lines > 0 {
 		t.capture.Reset()
+		t.capture.Want = t.opts.Hands
 	}
 	t.size, t.passing, t.fields, t.lines, t.headLen, t.nameLen, t.over = 0, false, 0, 0, 0, 0, false
 }

@@ -85,9 +85,9 @@ var streams = []struct {
 	{name: "chat.sse", golden: "chat.hidden.golden", options: sse.Options{Shape: usage.Chat, HideUsageChunk: true}, last: "data: [DONE]", want: chatSummary},
 	{name: "azure.sse", options: sse.Options{Shape: usage.Chat}, last: "data: [DONE]", want: azureSummary},
 	{name: "azure.sse", golden: "azure.fixed.golden", options: sse.Options{Shape: usage.Chat, FixAzure: true}, last: "data: [DONE]", want: azureSummary},
-	{name: "responses.sse", options: sse.Options{Shape: usage.Responses, HideUsageChunk: true, FixAzure: true}, last: "event: response.completed", want: sse.Summary{
+	{name: "responses.sse", options: sse.Options{Shape: usage.Responses, Hands: usage.MadeInside, HideUsageChunk: true, FixAzure: true}, last: "event: response.completed", want: sse.Summary{
 		Units: gatehouse.Units{Input: 37, Cached: 4, Output: 11, Reasoning: 6}, Reported: true, ID: "resp_67c9fdce", Model: "gpt-5-2025-08-07",
-		ServiceTier: "default", Status: "completed", Made: []string{"msg_67c9fdcf"}, TextBytes: 8, Events: 9, Ended: true}},
+		ServiceTier: "default", Status: "completed", Made: []sse.Made{{Kind: usage.MadeItem, ID: "msg_67c9fdcf"}}, TextBytes: 8, Events: 9, Ended: true}},
 	{name: "images.sse", options: sse.Options{Shape: usage.Images}, last: "\n\n", want: sse.Summary{
 		Units:    gatehouse.Units{Input: 100, InputText: 20, InputImage: 80, Output: 110, OutputImage: 110, Images: 2},
 		Reported: true, Events: 3, Ended: true}},

@@ -69,23 +69,79 @@ var textPaths = []string{
 	"text", // a transcription
 }
 
-// madePaths are ids that an answer gives to things inside it, by which later requests may refer to them.
-var madePaths = []string{
-	"choices[].message.audio.id", "choices[].delta.audio.id",
-	"output[].id", "output[].container_id", "item.id", "item.container_id", "response.output[].id", "response.output[].container_id",
+// Made is a set of the kinds of objects whose ids an answer may hold beside its own.
+type Made uint16
+
+// The kinds. Whether what an answer of an operation says at their places was made by it, is in that operation's row.
+const (
+	MadeItem        Made = 1 << iota // an output item
+	MadeContainer                    // a container that a tool worked in
+	MadeAudio                        // audio that an answer spoke
+	MadeListed                       // an element of a list of items
+	MadeFile                         // a file: of results, of an upload, of what code wrote
+	MadeModel                        // a fine-tuned model or a checkpoint of one
+	MadeThread                       // the thread of a run
+	MadeSession                      // an agent's session
+	MadeEnvironment                  // the environment of a session
+
+	// MadeInside are what an answer of a model may hold.
+	MadeInside = MadeItem | MadeContainer | MadeAudio
+)
+
+// Kind returns the kind of object, as the database names it.
+func (m Made) Kind() string {
+	switch m {
+	case MadeContainer:
+		return "container"
+	case MadeFile:
+		return "file"
+	case MadeModel:
+		return "model"
+	case MadeThread:
+		return "thread"
+	case MadeSession:
+		return "agent.session"
+	case MadeEnvironment:
+		return "agent.environment"
+	}
+	return "item"
+}
+
+// madePaths are the ids by which later requests may refer to what an answer made.
+var madePaths = map[Made][]string{
+	MadeItem:      {"output[].id", "item.id", "response.output[].id"},
+	MadeContainer: {"output[].container_id", "item.container_id", "response.output[].container_id", "output[].environment.container_id", "item.environment.container_id", "response.output[].environment.container_id"},
+	MadeAudio:     {"choices[].message.audio.id", "choices[].delta.audio.id"},
+	MadeListed:    {"data[].id"},
+	MadeFile: {
+		"output_file_id", "error_file_id", "file.id", "result_files[]",
+		// A message of a thread, alone, in a list, and in the events of a stream; a step of a run in the same places.
+		"content[].image_file.file_id", "content[].text.annotations[].file_path.file_id",
+		"data[].content[].image_file.file_id", "data[].content[].text.annotations[].file_path.file_id",
+		"delta.content[].image_file.file_id", "delta.content[].text.annotations[].file_path.file_id",
+		"step_details.tool_calls[].code_interpreter.outputs[].image.file_id",
+		"data[].step_details.tool_calls[].code_interpreter.outputs[].image.file_id",
+		"delta.step_details.tool_calls[].code_interpreter.outputs[].image.file_id",
+	},
+	MadeModel:       {"fine_tuned_model", "data[].fine_tuned_model_checkpoint"},
+	MadeThread:      {"thread_id"},
+	MadeSession:     {"session_id", "session.id"},
+	MadeEnvironment: {"environment.id", "environment.environment_id", "session.environment.id", "session.environment.environment_id"},
 }
 
 // Capture reads JSON that arrives in pieces of any size, keeps the small values of its slots and forgets the rest: it never
 // buffers an answer. It does not validate; from bytes that are not JSON it captures nothing of use and does no harm. The zero
 // value is ready; Reset makes it ready for the next answer without allocating.
 type Capture struct {
+	// Want says which ids Made shall find. Reset makes it none; it is set before the first Write.
+	Want Made
 	// TextBytes is the size of the text that the model wrote, as it stands in the JSON, escapes included.
 	TextBytes int64
 
 	counts [counts]int
 	found  [slots]piece
 	buf    []byte // the captured values, one after another
-	made   []piece
+	made   []made
 
 	state  captureState
 	odd    bool // inside a string: the next byte is escaped
@@ -98,17 +154,17 @@ type Capture struct {
 	next   *node          // what the value that comes next is, in an object
 	stack  [maxDepth]open // the containers being followed
 
-	slot  Slot // where the value being read is kept, when keep is set
+	place *node // where the value being read stands, when keep is set
 	keep  keeping
 	start int // its beginning in buf
 	key   [maxKey]byte
 }
 
 const (
-	maxDepth = 10
+	maxDepth = 12
 	maxKey   = 32
-	maxMade  = 256 // ids of one answer that are kept
-	maxID    = 256 // bytes of one
+	maxMade  = 1000 // ids of one answer that are kept
+	maxID    = 256  // bytes of one
 )
 
 type captureState uint8
@@ -122,15 +178,21 @@ const (
 	inSkippedString // inside a string inside it
 )
 
+// keeping is what a value is kept for; it may be both.
 type keeping uint8
 
 const (
-	keepNothing keeping = iota
-	keepSlot
-	keepMade
+	keepNothing keeping = 0
+	keepSlot    keeping = 1 << 0
+	keepMade    keeping = 1 << 1
 )
 
 type piece struct{ start, end int }
+
+type made struct {
+	piece
+	kind Made
+}
 
 type open struct {
 	node  *node
@@ -144,6 +206,7 @@ type node struct {
 	elem   *node
 	slot   Slot
 	keep   keeping
+	made   Made
 	count  Count
 	counts bool
 	text   bool
@@ -162,7 +225,7 @@ func places() *node {
 	for slot, name := range slotNames {
 		for _, path := range []string{name, "response." + name} {
 			n := top.at(path)
-			n.slot, n.keep = Slot(slot), keepSlot
+			n.slot, n.keep = Slot(slot), n.keep|keepSlot
 		}
 	}
 	for c, paths := range countPaths {
@@ -174,8 +237,11 @@ func places() *node {
 	for _, path := range textPaths {
 		top.at(path).text = true
 	}
-	for _, path := range madePaths {
-		top.at(path).keep = keepMade
+	for kind, paths := range madePaths {
+		for _, path := range paths {
+			n := top.at(path)
+			n.made, n.keep = kind, n.keep|keepMade
+		}
 	}
 	return top
 }
@@ -226,7 +292,7 @@ func (n *node) find(key []byte) *node {
 // Reset forgets everything.
 func (c *Capture) Reset() {
 	buf, made := c.buf[:0], c.made[:0]
-	c.TextBytes, c.counts, c.found = 0, [counts]int{}, [slots]piece{}
+	c.Want, c.TextBytes, c.counts, c.found = 0, 0, [counts]int{}, [slots]piece{}
 	c.state, c.odd, c.value, c.done, c.text, c.keep = between, false, false, false, false, keepNothing
 	c.keyLen, c.depth, c.skip, c.next = 0, 0, 0, nil
 	c.buf, c.made = buf, made
@@ -251,11 +317,11 @@ func (c *Capture) Count(n Count) int { return c.counts[n] }
 // Complete reports whether a whole JSON value has been read.
 func (c *Capture) Complete() bool { return c.done }
 
-// Made calls yield with each id that the answer gave to something inside it: output items, containers, audio. An id may come
+// Made calls yield with each id at the place of something that an answer may have made, and what that would be. An id may come
 // more than once.
-func (c *Capture) Made(yield func(id string) bool) {
+func (c *Capture) Made(yield func(kind Made, id string) bool) {
 	for _, at := range c.made {
-		if id := text(c.buf[at.start:at.end]); id != "" && !yield(id) {
+		if id := text(c.buf[at.start:at.end]); id != "" && !yield(at.kind, id) {
 			return
 		}
 	}
@@ -403,8 +469,12 @@ func (c *Capture) begin(b byte) {
 		if n.counts {
 			c.counts[n.count]++
 		}
-		if n.keep == keepSlot || n.keep == keepMade && b == '"' && len(c.made) < maxMade {
-			c.keep, c.slot, c.start = n.keep, n.slot, len(c.buf)
+		c.keep = n.keep
+		if c.keep&keepMade != 0 && (n.made&c.Want == 0 || b != '"' || len(c.made) >= maxMade) {
+			c.keep &^= keepMade
+		}
+		if c.keep != keepNothing {
+			c.place, c.start = n, len(c.buf)
 		}
 		c.text = n.text && b == '"'
 	}
@@ -428,11 +498,11 @@ func (c *Capture) finish(last []byte) {
 		c.add(last)
 	}
 	at := piece{c.start, len(c.buf)}
-	switch c.keep {
-	case keepSlot:
-		c.found[c.slot] = at
-	case keepMade:
-		c.made = append(c.made, at)
+	if c.keep&keepSlot != 0 {
+		c.found[c.place.slot] = at
+	}
+	if c.keep&keepMade != 0 {
+		c.made = append(c.made, made{at, c.place.made})
 	}
 	c.keep, c.text = keepNothing, false
 	c.state = between
@@ -448,13 +518,13 @@ func (c *Capture) ended() {
 // add keeps more of the current value, or gives it up when it grows too long.
 func (c *Capture) add(part []byte) {
 	limit := maxValue
-	if c.keep == keepMade {
+	if c.keep&keepMade != 0 {
 		limit = maxID
 	}
 	if len(c.buf)-c.start+len(part) > limit {
 		c.buf = c.buf[:c.start]
-		if c.keep == keepSlot {
-			c.found[c.slot] = piece{}
+		if c.keep&keepSlot != 0 {
+			c.found[c.place.slot] = piece{}
 		}
 		c.keep = keepNothing
 		return

@@ -26,13 +26,13 @@ var answers = []struct {
 		body: `{"id":"chatcmpl-1","object":"chat.completion","model":"gpt-4o-2024-08-06","choices":[{"index":0,"message":{"role":"assistant",
 			"content":"the \"usage\":{\"prompt_tokens\":999} \\","refusal":null,"audio":{"id":"audio_1","data":"` + strings.Repeat("QUJD", 50) + `"}},"logprobs":null,"finish_reason":"stop"},{"index":1,"message":{"content":"two"}}],
 			"usage":{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21},"service_tier":"default"}`,
-		want: gatehouse.Units{Input: 9, Output: 12}, id: "chatcmpl-1", model: "gpt-4o-2024-08-06", text: 43, choices: 2, made: []string{"audio_1"},
+		want: gatehouse.Units{Input: 9, Output: 12}, id: "chatcmpl-1", model: "gpt-4o-2024-08-06", text: 43, choices: 2, made: []string{"item audio_1"},
 	},
 	{
 		name: "responses", shape: usage.Responses,
 		body: `{ "id" : "resp_1" , "model":"gpt-5","status":"completed","error":null,"output":[{"id":"msg_1","type":"message","content":[{"type":"output_text","text":"hello"}]},
 			{"id":"ci_1","type":"code_interpreter_call","container_id":"cntr_1","code":"x"}],"metadata":{"usage":{"input_tokens":1}},"usage":{"input_tokens":3,"output_tokens":4}}`,
-		want: gatehouse.Units{Input: 3, Output: 4}, id: "resp_1", model: "gpt-5", text: 5, made: []string{"msg_1", "ci_1", "cntr_1"},
+		want: gatehouse.Units{Input: 3, Output: 4}, id: "resp_1", model: "gpt-5", text: 5, made: []string{"item msg_1", "item ci_1", "container cntr_1"},
 	},
 	{
 		name: "images", shape: usage.Images,
@@ -67,6 +67,7 @@ func TestCapture(t *testing.T) {
 			var capture usage.Capture
 			for size := range 40 {
 				capture.Reset()
+				capture.Want = usage.MadeInside
 				feed(&capture, []byte(c.body), size)
 				units, ok := usage.Of(c.shape, &capture)
 				if units != c.want || !ok {
@@ -84,7 +85,7 @@ func TestCapture(t *testing.T) {
 				if got := capture.Count(usage.Choices); got != c.choices {
 					t.Errorf("pieces of %d: choices: got %d, want %d", size, got, c.choices)
 				}
-				if got := slices.Collect(capture.Made); !slices.Equal(got, c.made) {
+				if got := madeBy(&capture); !slices.Equal(got, c.made) {
 					t.Errorf("pieces of %d: made: got %v, want %v", size, got, c.made)
 				}
 				if !capture.Complete() {
@@ -92,6 +93,51 @@ func TestCapture(t *testing.T) {
 				}
 				if capture.Failed() {
 					t.Errorf("pieces of %d: failed", size)
+				}
+			}
+		})
+	}
+}
+
+func madeBy(c *usage.Capture) (got []string) {
+	for kind, id := range c.Made {
+		got = append(got, kind.Kind()+" "+id)
+	}
+	return got
+}
+
+// TestMade finds what an answer made at its place, and only the kinds that were asked for.
+func TestMade(t *testing.T) {
+	for _, c := range []struct {
+		name, body string
+		want       usage.Made
+		made       []string
+	}{
+		{"a batch", `{"id":"batch_1","input_file_id":"file-in","output_file_id":"file-out","error_file_id":null,"metadata":{"output_file_id":"file-no"}}`, usage.MadeFile, []string{"file file-out"}},
+		{"an upload", `{"id":"upload_1","file":{"id":"file-1","object":"file"}}`, usage.MadeFile, []string{"file file-1"}},
+		{"a job", `{"id":"ftjob-1","training_file":"file-in","fine_tuned_model":"ft:m:acme::1","result_files":["file-1","file-2"]}`, usage.MadeFile | usage.MadeModel,
+			[]string{"model ft:m:acme::1", "file file-1", "file file-2"}},
+		{"checkpoints", `{"object":"list","data":[{"id":"ftckpt_1","fine_tuned_model_checkpoint":"ft:m:acme::1:ckpt-1"},{"fine_tuned_model_checkpoint":"ft:m:acme::1:ckpt-2"}]}`, usage.MadeModel,
+			[]string{"model ft:m:acme::1:ckpt-1", "model ft:m:acme::1:ckpt-2"}},
+		{"a run", `{"id":"run_1","thread_id":"thread_1","assistant_id":"asst_1"}`, usage.MadeThread, []string{"thread thread_1"}},
+		{"messages", `{"data":[{"id":"msg_1","content":[{"type":"image_file","image_file":{"file_id":"file-1"}},{"type":"text","text":{"value":"x","annotations":[{"type":"file_path","file_path":{"file_id":"file-2"}},` +
+			`{"type":"file_citation","file_citation":{"file_id":"file-cited"}}]}}]}]}`, usage.MadeFile, []string{"file file-1", "file file-2"}},
+		{"a message of a stream", `{"id":"msg_1","object":"thread.message.delta","delta":{"content":[{"index":0,"type":"image_file","image_file":{"file_id":"file-1"}}]}}`, usage.MadeFile, []string{"file file-1"}},
+		{"a step", `{"id":"step_1","step_details":{"type":"tool_calls","tool_calls":[{"code_interpreter":{"outputs":[{"type":"image","image":{"file_id":"file-1"}}]}}]}}`, usage.MadeFile, []string{"file file-1"}},
+		{"a list of items", `{"object":"list","data":[{"id":"msg_1"},{"id":"rs_1"}],"first_id":"msg_1"}`, usage.MadeListed, []string{"item msg_1", "item rs_1"}},
+		{"a session", `{"id":"sess_1","environment":{"type":"openai_hosted","id":"env_1"}}`, usage.MadeSession | usage.MadeEnvironment, []string{"agent.environment env_1"}},
+		{"a session's first event", `{"type":"agent.session.created","session":{"id":"sess_1","environment":{"environment_id":"env_1"}}}`, usage.MadeSession | usage.MadeEnvironment,
+			[]string{"agent.session sess_1", "agent.environment env_1"}},
+		{"not asked for", `{"output":[{"id":"msg_1"}],"output_file_id":"file-1","thread_id":"thread_1","data":[{"id":"x"}]}`, 0, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var capture usage.Capture
+			for size := range 20 {
+				capture.Reset()
+				capture.Want = c.want
+				feed(&capture, []byte(c.body), size)
+				if got := madeBy(&capture); !slices.Equal(got, c.made) {
+					t.Errorf("pieces of %d: got %v, want %v", size, got, c.made)
 				}
 			}
 		})
