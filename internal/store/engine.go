@@ -36,6 +36,8 @@ type engine struct {
 	serialize func(ctx context.Context, tx *sql.Tx, organization string) error
 	// lockSchema keeps other processes from migrating until tx ends.
 	lockSchema func(ctx context.Context, tx *sql.Tx) error
+	// tables describes the tables of the database, those of others among them, in the order of their names.
+	tables func(ctx context.Context, tx *sql.Tx) ([]table, error)
 	// ddl translates a migration.
 	ddl func(string) string
 	// placeholder is the n-th of a statement's values, counted from 1, where each is used once and in order.
@@ -74,6 +76,7 @@ var sqliteEngine = engine{
 	// There is one writer connection, so changes follow one another anyway.
 	serialize:  func(context.Context, *sql.Tx, string) error { return nil },
 	lockSchema: func(context.Context, *sql.Tx) error { return nil },
+	tables:     tablesSQLite,
 	// SQLite's own name for order by bytes; it has no collation "C".
 	ddl: func(script string) string { return strings.ReplaceAll(script, `COLLATE "C"`, `COLLATE BINARY`) },
 	// $N works as well, but SQLite takes it for a name and walks all names to find one: half the cost of an insert of many rows.
@@ -150,6 +153,7 @@ var postgresEngine = engine{
 	writeTx:     &sql.TxOptions{Isolation: sql.LevelReadCommitted},
 	serialize:   serializePostgres,
 	lockSchema:  lockSchemaPostgres,
+	tables:      tablesPostgres,
 	ddl:         func(script string) string { return script },
 	placeholder: func(n int) string { return "$" + strconv.Itoa(n) },
 	classify:    classifyPostgres,
@@ -175,6 +179,22 @@ func lockSchemaPostgres(ctx context.Context, tx *sql.Tx) error {
 	const query = `SELECT pg_advisory_xact_lock($1::int4, 0)`
 	_, err := tx.ExecContext(ctx, query, int32(advisoryMigrate))
 	return err
+}
+
+func tablesSQLite(ctx context.Context, tx *sql.Tx) ([]table, error) {
+	return describe(ctx, tx,
+		`SELECT t.name, c.name, c.type FROM sqlite_master t JOIN pragma_table_info(t.name) c WHERE t.type = 'table' ORDER BY t.name, c.cid`,
+		`SELECT t.name, k."table" FROM sqlite_master t JOIN pragma_foreign_key_list(t.name) k WHERE t.type = 'table' ORDER BY t.name, k.id, k.seq`)
+}
+
+func tablesPostgres(ctx context.Context, tx *sql.Tx) ([]table, error) {
+	return describe(ctx, tx,
+		`SELECT c.table_name, c.column_name, c.data_type FROM information_schema.columns c JOIN information_schema.tables t
+			ON t.table_schema = c.table_schema AND t.table_name = c.table_name AND t.table_type = 'BASE TABLE'
+			WHERE c.table_schema = current_schema() ORDER BY c.table_name COLLATE "C", c.ordinal_position`,
+		`SELECT t.relname, f.relname FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid JOIN pg_class f ON f.oid = c.confrelid
+			JOIN pg_namespace n ON n.oid = t.relnamespace WHERE c.contype = 'f' AND n.nspname = current_schema()
+			ORDER BY t.relname COLLATE "C", f.relname COLLATE "C"`)
 }
 
 // openPostgres connects with pgx, which understands every parameter of libpq's URLs.
