@@ -34,6 +34,7 @@ type Catalog struct {
 	onChange []func()
 
 	// The rest is the follower's own.
+	epoch   int64  // of the database that is in memory
 	lastID  string // id of the last event applied
 	failing bool   // the database did not answer the last time
 	batch   int    // how many events to read at once

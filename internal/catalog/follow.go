@@ -22,9 +22,13 @@ const (
 // lacked commits took over. Nothing in memory can be trusted.
 var errDiverged = errors.New("the database's event history is not the one this node has applied; restart the node to load it anew")
 
+// errRestored is a database that begins a new epoch: a backup was put in its place. What is in memory is of another history.
+var errRestored = errors.New("the database was restored from a backup since this node read it")
+
 // Run follows the event feed and keeps the lease until ctx ends, then gives the lease up and takes the node off the list, so that
-// nobody waits for it. End it last: without it nothing may be served. It rides out a database that is away, and returns an error
-// only when the database came back with another history.
+// nobody waits for it. End it last: without it nothing may be served. It rides out a database that is away, and one that is restored
+// from a backup: it gives the lease up and loads everything again. It returns an error only when the database came back with
+// another history that no restore explains; and a single node always does, since nobody can have restored its database under it.
 func (c *Catalog) Run(ctx context.Context) error {
 	watch, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -53,7 +57,11 @@ func (c *Catalog) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if errors.Is(err, errDiverged) {
+		if errors.Is(err, errRestored) && !c.single {
+			err = c.reload(ctx)
+			more = err == nil
+		}
+		if errors.Is(err, errDiverged) || errors.Is(err, errRestored) {
 			return err
 		}
 		c.report(err)
@@ -155,6 +163,9 @@ func (c *Catalog) read(ctx context.Context) (b batch, err error) {
 	from := c.Applied()
 	err = c.db.View(ctx, func(tx *store.Tx) error {
 		b = batch{last: from, lastID: c.lastID}
+		if err := c.sameEpoch(tx); err != nil {
+			return err
+		}
 		events, err := tx.EventsAfter(max(from-1, 0), c.batch+1)
 		if err != nil {
 			return err

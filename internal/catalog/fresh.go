@@ -50,3 +50,11 @@ func (l *lag) apply(seq int64) {
 		l.since.Store(0)
 	}
 }
+
+// restart forgets what waited: it is of a history that is no more.
+func (l *lag) restart(seq int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.committed, l.applied = seq, seq
+	l.since.Store(0)
+}

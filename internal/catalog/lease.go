@@ -32,6 +32,12 @@ import (
 //     up its lease; other nodes drop a row only long after its leases ended, and a node whose lease ran out takes a new row, under
 //     an id of its own, so that a beat is never taken for an older one of the same number.
 //
+// A restore (store.Restore) replaces the history, in the middle of all this. Let it commit at time R. A node that reads after R, in
+// any step, sees another epoch, gives its lease up, and renews only once it has loaded everything again; so what it knows from
+// before R it uses until R + max_staleness at most, and every step 3 after R is of a node in the new epoch. The rows of nodes
+// outlive the restore, and sequence numbers go on above all that were seen, so to a Settle after R a node from before R is one
+// that has not applied s: it waits for it as for any other.
+//
 // No clock of one node is ever compared with another's; only rates matter, and slack covers their difference.
 //
 // A reader asks Fresh first and looks up afterwards: a lease that stands when a request has begun means that the lookups which
@@ -102,6 +108,14 @@ func (h *leaseholder) grant(applied int64) {
 	granted := h.pending
 	h.pending = lease{}
 	h.current.Store(&granted)
+}
+
+// suspend gives the lease up until the next renewal.
+func (h *leaseholder) suspend() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pending = lease{}
+	h.current.Store(nil)
 }
 
 // end gives the lease up for good.

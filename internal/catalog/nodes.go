@@ -126,6 +126,16 @@ func (n *nodes) choose(began, length time.Duration) {
 	n.self, n.alive, n.beaten = n.process+"."+strconv.Itoa(n.rows), began, false
 }
 
+// restart takes a new row with the next beat and forgets what was seen of the others: their rows may be older ones now, and beats
+// that count again from less must not be taken for those of before.
+func (n *nodes) restart() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.seen, n.began = map[string]sighting{}, 0
+	n.alive = -1 << 62
+	n.renewed = 0
+}
+
 // beat notes that the row's beat, and the drop that went with it, committed.
 func (n *nodes) beat(began time.Duration) { n.alive, n.beaten, n.drop = began, true, "" }
 
@@ -169,6 +179,9 @@ func (c *Catalog) renew(ctx context.Context) (last int64, err error) {
 	reading := n.clock.boot()
 	var rows []store.Node
 	err = c.db.View(ctx, func(tx *store.Tx) error {
+		if err := c.sameEpoch(tx); err != nil {
+			return err
+		}
 		if last, err = tx.LastSeq(); err != nil {
 			return err
 		}

@@ -58,16 +58,19 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 		logger:   cfg.Logger,
 		waker:    cfg.Waker,
 		single:   cfg.SingleNode,
-		replica:  newReplica(),
 		lease:    leaseholder{clock: clock, length: cfg.MaxStaleness},
 		lag:      lag{boot: cfg.Boot},
 		nodes:    newNodes(clock, place+gatehouse.RandomBase62(8)),
 		advanced: make(chan struct{}),
 		batch:    batchSize,
 	}
-	if err := c.load(ctx); err != nil {
+	all, err := load(ctx, c.db)
+	if err != nil {
 		return nil, fmt.Errorf("load the catalog: %w", err)
 	}
+	c.replica, c.epoch, c.lastID = all.replica, all.epoch, all.lastID
+	c.lag.apply(all.last)
+	c.applied.Store(all.last)
 	c.db.OnCommit(func(seq int64) {
 		c.lag.commit(seq)
 		c.waker.Wake(seq)
@@ -108,21 +111,35 @@ func (c *Catalog) dropHolders(ctx context.Context, place string) error {
 	return nil
 }
 
+// loaded is a whole database in memory.
+type loaded struct {
+	replica *replica
+	epoch   int64
+	last    int64  // the sequence of the last event
+	lastID  string // and its id
+}
+
 // load reads everything. The sequence is read first: what commits later is in the rows already or is applied again, which K4
 // makes harmless. Owners are read before what they own, so that their ids are shared.
-func (c *Catalog) load(ctx context.Context) error {
-	r := c.replica
-	return c.db.View(ctx, func(tx *store.Tx) error {
-		last, err := tx.LastSeq()
+func load(ctx context.Context, db *store.DB) (loaded, error) {
+	r := newReplica()
+	l := loaded{replica: r}
+	err := db.View(ctx, func(tx *store.Tx) (err error) {
+		if err := tx.Restoring(); err != nil {
+			return err
+		}
+		if l.epoch, err = tx.Epoch(); err != nil {
+			return err
+		}
+		if l.last, err = tx.LastSeq(); err != nil {
+			return err
+		}
+		events, err := tx.EventsAfter(max(l.last-1, 0), 1)
 		if err != nil {
 			return err
 		}
-		events, err := tx.EventsAfter(max(last-1, 0), 1)
-		if err != nil {
-			return err
-		}
-		if len(events) == 1 && events[0].Seq == last {
-			c.lastID = events[0].ID
+		if len(events) == 1 && events[0].Seq == l.last {
+			l.lastID = events[0].ID
 		}
 		err = errors.Join(
 			loadAll(r, tx.EachOrganization, (*replica).putOrganization),
@@ -138,10 +155,9 @@ func (c *Catalog) load(ctx context.Context) error {
 			return err
 		}
 		r.compile()
-		c.lag.apply(last)
-		c.applied.Store(last)
 		return nil
 	})
+	return l, err
 }
 
 func loadAll[V any](r *replica, each func(func(*V) error) error, put func(*replica, *V) outcome) error {

@@ -223,9 +223,13 @@ func installTag(ctx context.Context, db *store.DB) (tag string, err error) {
 	return tag, err
 }
 
-// founded returns errEmpty for a database without an organization, which is also what an init that failed half-way leaves behind.
+// founded returns errEmpty for a database without an organization, which is also what an init that failed half-way leaves behind,
+// and an error for one whose restore has not ended.
 func founded(ctx context.Context, db *store.DB) error {
 	return db.View(ctx, func(tx *store.Tx) error {
+		if err := tx.Restoring(); err != nil {
+			return err
+		}
 		orgs, err := tx.Organizations()
 		if err == nil && len(orgs) == 0 {
 			err = errEmpty
