@@ -561,6 +561,7 @@ func TestDatabaseOutage(t *testing.T) {
 type proxy struct {
 	address, target string
 
+	late    atomic.Int64 // how long every answer of the target is held back, in nanoseconds
 	mu      sync.Mutex
 	mode    proxyMode             // guarded by mu
 	conns   map[net.Conn]struct{} // guarded by mu
@@ -660,11 +661,14 @@ func (p *proxy) relay(in net.Conn) {
 	p.track(out, true)
 	defer p.track(out, false)
 	var both sync.WaitGroup
-	for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
+	for i, way := range [][2]net.Conn{{in, out}, {out, in}} {
 		both.Go(func() {
 			buf := make([]byte, 32<<10)
 			for {
 				n, err := way[0].Read(buf)
+				if late := time.Duration(p.late.Load()); late > 0 && i == 1 {
+					<-time.After(late)
+				}
 				if !p.may() {
 					break
 				}

@@ -140,8 +140,22 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, record *gatehouse.Re
 	}
 	who.RequestID, who.Actor.UserAgent, who.Actor.IP = record.ID, record.UserAgent, record.IP
 	c := &call{Request: r, who: who, w: w.Header(), status: http.StatusOK}
-	answer, err := rt.handler(r.Context(), c)
+	ctx, stop := context.WithTimeout(r.Context(), answerTime(r.Method))
+	defer stop()
+	answer, err := rt.handler(ctx, c)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = &gatehouse.Error{Kind: gatehouse.Unavailable, Err: err,
+			Message: "The database did not answer in time. Try again; a change may have been made all the same, so read before you repeat it."}
+	}
 	return answer, c.status, err
+}
+
+// answerTime is how long a request may wait for a database that does not answer. A large manifest takes a while to apply.
+func answerTime(method string) time.Duration {
+	if method == http.MethodGet {
+		return 10 * time.Second
+	}
+	return 30 * time.Second
 }
 
 func clip(s string, n int) string {

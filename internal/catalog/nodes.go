@@ -154,7 +154,7 @@ func (c *Catalog) renewInterval() time.Duration { return min(c.lease.length/4, 3
 
 func (c *Catalog) renewalDue() bool {
 	n := &c.nodes
-	return n.renewed == 0 || n.clock.boot()-n.renewed >= c.renewInterval()
+	return n.renewed == 0 || n.clock.boot()-n.renewed >= c.renewInterval() || !c.lease.stands() // a clock was set
 }
 
 // renew beats, which also acknowledges what is applied, and renews the lease: the steps are in the comment of lease. It returns the

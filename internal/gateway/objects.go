@@ -95,7 +95,7 @@ func (g *Gateway) owner(ctx context.Context, id string, looks int) (ownership, b
 			case <-time.After(time.Second):
 			}
 		}
-		obj, err := g.cfg.FindObject(ctx, id)
+		obj, err := g.findObject(ctx, id)
 		if err == nil {
 			o := ownership{project: obj.Project, upstream: obj.Upstream, kind: obj.Kind, deleted: obj.DeletedAt != 0}
 			g.objects.put(id, o)
@@ -107,6 +107,15 @@ func (g *Gateway) owner(ctx context.Context, id string, looks int) (ownership, b
 		}
 	}
 	return ownership{}, false, nil
+}
+
+// findTime bounds one look into the database: one that does not answer is as good as away.
+const findTime = 5 * time.Second
+
+func (g *Gateway) findObject(ctx context.Context, id string) (*gatehouse.Object, error) {
+	ctx, stop := context.WithTimeout(ctx, findTime)
+	defer stop()
+	return g.cfg.FindObject(ctx, id)
 }
 
 // belongings is what is known of the objects that one call names.

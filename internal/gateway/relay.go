@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gatehouse"
+	"gatehouse/internal/authn"
 	"gatehouse/internal/dialect"
 	"gatehouse/internal/dialect/sse"
 	"gatehouse/internal/dialect/usage"
@@ -365,6 +366,9 @@ func (x *exchange) broken(err error) error {
 	switch cause := context.Cause(x.ctx); {
 	case errors.Is(cause, errCut):
 		x.record.Rule, x.record.Detail = "credential_revoked", "the credential stopped being accepted while the answer ran"
+		if rule := authn.RuleOf(x.g.cfg.Auth.Recheck(&x.id)); rule == authn.NotFresh {
+			x.record.Rule, x.record.Detail = string(rule), "the node had not heard from its database for too long while the answer ran"
+		}
 	case x.clientLeft():
 		x.record.ClientLeft, x.record.Rule = true, "client_left"
 	case errors.Is(cause, errDraining):

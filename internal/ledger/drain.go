@@ -105,6 +105,7 @@ func (l *Ledger) runDrain(ctx context.Context) {
 		case <-wake:
 		}
 		l.journal.retryUnwritten()
+		l.journal.probe()
 		err := l.drainer.drain(ctx)
 		switch {
 		case err == nil && pause > drainEvery:

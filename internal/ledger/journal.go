@@ -24,6 +24,8 @@ const (
 	wakeRecords = 512
 	// carryBytes bounds one write of held records that move to the newest segment, and so how long it keeps others waiting.
 	carryBytes = 64 << 10
+	// probeBytes is what must be writable before a journal that could not be written is said to be: room for some requests.
+	probeBytes = 64 << 10
 )
 
 // journal is the files: numbered segments that records are appended to, one write(2) each. Only the last is written. A segment
@@ -220,6 +222,31 @@ func (j *journal) failed(what string, err error) error {
 		j.logger.Error("journal cannot be written; metered requests are refused", "operation", what, "dir", j.dir, "failures", j.failures, "error", err)
 	}
 	return fmt.Errorf("%s journal: %w", what, err)
+}
+
+// probe finds out whether a journal that could not be written can be again. Nobody asks a node that says it is not ready, so
+// that it cannot wait for the next request to try.
+func (j *journal) probe() {
+	j.mu.Lock()
+	failing := j.failing && !j.closed
+	j.mu.Unlock()
+	if !failing {
+		return
+	}
+	path := filepath.Join(j.dir, "probe")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return
+	}
+	_, err = j.write2(f, make([]byte, probeBytes))
+	err = errors.Join(err, j.fsync(f), f.Close(), os.Remove(path))
+	if err != nil {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.failing = false
+	j.logger.Info("journal can be written again", "dir", j.dir, "failures", j.failures)
 }
 
 // syncTo returns when everything up to end is on disk. Callers that wait together share one fsync.
@@ -454,7 +481,7 @@ func (j *journal) close() {
 func (j *journal) stats(recorded position, now gatehouse.Millis) Stats {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	s := Stats{Holds: j.holds, Segments: len(j.segments), Unwritten: j.unwritten, WriteErrors: j.failures, DamagedBytes: j.damage}
+	s := Stats{Holds: j.holds, Segments: len(j.segments), Unwritten: j.unwritten, WriteErrors: j.failures, Failing: j.failing, DamagedBytes: j.damage}
 	for _, seg := range j.segments {
 		switch {
 		case seg.number > recorded.segment:

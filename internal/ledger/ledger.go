@@ -143,6 +143,7 @@ type Stats struct {
 	PendingBytes     int64 // journaled and not yet in the database
 	LagMillis        int64 // age of the oldest of those, at most
 	Unwritten        int   // settlements that wait for a journal that can be written
+	Failing          bool  // the last write of the journal failed: nothing is admitted
 	WriteErrors      int64 // failed writes and syncs of the journal
 	RecordErrors     int64 // failed attempts to write a batch to the database
 	Rejected         int64 // records the database refused for good, set aside in the journal's directory

@@ -94,8 +94,8 @@ func (s *Server) prune(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-ticker.C:
-			if err := s.db.Record(ctx, store.Batch{RequestsBefore: gatehouse.MillisOf(now.Add(-keepRequests))}); err != nil && !errors.Is(err, context.Canceled) {
+		case <-ticker.C:
+			if err := s.db.Record(ctx, store.Batch{RequestsBefore: gatehouse.MillisOf(s.opts.Now().Add(-keepRequests))}); err != nil && !errors.Is(err, context.Canceled) {
 				s.log.Warn("old explain records cannot be deleted", "error", err)
 			}
 		}

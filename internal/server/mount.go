@@ -60,6 +60,11 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 		report(w, http.StatusServiceUnavailable, "draining", "the node is shutting down")
 	case !s.catalog.Fresh():
 		report(w, http.StatusServiceUnavailable, "stale", "the node could not renew its right to decide within max_staleness; look at the database")
+	case s.ledger.Stats().Failing:
+		report(w, http.StatusServiceUnavailable, "journal", "the journal below `data` cannot be written, so that nothing may be served; look at the disk")
+	case s.clock.drift().Abs() > clockTolerance:
+		// It serves all the same: a database whose clock is wrong must not take every node out of rotation.
+		report(w, http.StatusOK, "ready", "this node's clock was set, or differs from the database's; keys expire by the one that is ahead")
 	default:
 		report(w, http.StatusOK, "ready", "")
 	}
@@ -89,12 +94,14 @@ var (
 	descDropped   = prometheus.NewDesc("gatehouse_dropped_decisions_total", "Explain records of refusals that were counted and not kept.", nil, nil)
 	descRecovered = prometheus.NewDesc("gatehouse_recovered_requests", "Requests settled by recovery at the last start.", nil, nil)
 	descRefused   = prometheus.NewDesc("gatehouse_refused_credentials_total", "Refused credentials by rule.", []string{"rule"}, nil)
+	descDrift     = prometheus.NewDesc("gatehouse_clock_drift_seconds", "How far this node's clock is ahead of where it should be by its start or by the database.", nil, nil)
+	descExpires   = prometheus.NewDesc("gatehouse_certificate_expires_seconds", "When the certificate in use expires, in seconds since 1970; 0: there is none.", nil, nil)
 	descInfo      = prometheus.NewDesc("gatehouse_build_info", "1, labelled with the version.", []string{"version"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (n *nodeCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descFresh, descApplied, descHolds, descPending, descLag, descJournal, descRecord, descDropped, descRecovered, descRefused, descInfo} {
+	for _, d := range []*prometheus.Desc{descFresh, descApplied, descHolds, descPending, descLag, descJournal, descRecord, descDropped, descRecovered, descRefused, descDrift, descExpires, descInfo} {
 		ch <- d
 	}
 }
@@ -124,5 +131,11 @@ func (n *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	for rule, count := range n.refused.all() {
 		counter(descRefused, float64(count), string(rule))
 	}
+	gauge(descDrift, n.clock.drift().Seconds())
+	expires := 0.0
+	if n.certificates != nil {
+		expires = float64(n.certificates.expires().Unix())
+	}
+	gauge(descExpires, expires)
 	gauge(descInfo, 1, n.opts.Version)
 }

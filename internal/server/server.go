@@ -39,32 +39,39 @@ import (
 type Options struct {
 	Log     io.Writer // where the log goes; nil: stderr
 	Version string    // shown in metrics
+	// Now and Boot are the wall clock and the time since boot; nil: the machine's. Tests pass clocks of their own.
+	Now  func() time.Time
+	Boot func() time.Duration
+	// Timeouts bound exchanges with upstreams; the zero value has defaults. Tests shorten them.
+	Timeouts gateway.Timeouts
 	// dev allows an empty database, every environment variable but Gatehouse's own as a secret reference, and private upstreams.
 	dev bool
 }
 
 // Server is one node. Open returns one that listens; Run serves.
 type Server struct {
-	cfg       *Config
-	opts      Options
-	log       *slog.Logger
-	access    *lineBuffer
-	db        *store.DB
-	waker     *valkey.Waker // nil without Valkey
-	catalog   *catalog.Catalog
-	ledger    *ledger.Ledger
-	gateway   *gateway.Gateway
-	admin     *admin.Service
-	auth      *authn.Authenticator
-	policy    custody.Policy
-	install   string
-	trusted   []netip.Prefix
-	mock      mockUpstream
-	incidents chan authn.Incident
-	refused   refusals
-	draining  atomic.Bool
-	listeners []listener
-	duties    sync.WaitGroup
+	cfg          *Config
+	opts         Options
+	log          *slog.Logger
+	access       *lineBuffer
+	db           *store.DB
+	waker        *valkey.Waker // nil without Valkey
+	catalog      *catalog.Catalog
+	ledger       *ledger.Ledger
+	gateway      *gateway.Gateway
+	admin        *admin.Service
+	auth         *authn.Authenticator
+	policy       custody.Policy
+	install      string
+	clock        *strictClock
+	trusted      []netip.Prefix
+	mock         mockUpstream
+	incidents    chan authn.Incident
+	refused      refusals
+	draining     atomic.Bool
+	listeners    []listener
+	certificates *certificates // nil without TLS
+	duties       sync.WaitGroup
 }
 
 // listener is one address and what is served there.
@@ -93,7 +100,10 @@ func Open(ctx context.Context, cfg *Config, opts Options) (_ *Server, err error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, opts: opts, trusted: trusted, incidents: make(chan authn.Incident, 64)}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	s := &Server{cfg: cfg, opts: opts, trusted: trusted, clock: newStrictClock(opts.Now, opts.Boot), incidents: make(chan authn.Incident, 64)}
 	s.log = slog.New(slog.NewJSONHandler(opts.Log, &slog.HandlerOptions{Level: level}))
 	var undo []func()
 	defer func() {
@@ -110,7 +120,7 @@ func Open(ctx context.Context, cfg *Config, opts Options) (_ *Server, err error)
 	if err != nil {
 		return nil, err
 	}
-	if s.db, err = cfg.openStore(ctx, s.log); err != nil {
+	if s.db, err = cfg.openStoreAt(ctx, opts.Now, s.log); err != nil {
 		return nil, err
 	}
 	undo = append(undo, func() { _ = s.db.Close() }) // the first error is the one to show
@@ -130,7 +140,7 @@ func Open(ctx context.Context, cfg *Config, opts Options) (_ *Server, err error)
 	if s.policy, err = s.references(); err != nil {
 		return nil, err
 	}
-	s.ledger, err = ledger.Open(ctx, ledger.Config{Dir: cfg.Data, DB: s.db, Sync: time.Duration(*cfg.JournalSync), Now: time.Now, Logger: s.log})
+	s.ledger, err = ledger.Open(ctx, ledger.Config{Dir: cfg.Data, DB: s.db, Sync: time.Duration(*cfg.JournalSync), Now: opts.Now, Logger: s.log})
 	if err != nil {
 		return nil, err
 	}
@@ -142,9 +152,9 @@ func Open(ctx context.Context, cfg *Config, opts Options) (_ *Server, err error)
 	if s.waker != nil {
 		undo = append(undo, func() { _ = s.waker.Close() })
 	}
-	s.admin = admin.New(admin.Config{DB: s.db, Catalog: s.catalog, Peppers: peppers, Keyring: keyring, Install: s.install, Now: time.Now,
+	s.admin = admin.New(admin.Config{DB: s.db, Catalog: s.catalog, Peppers: peppers, Keyring: keyring, Install: s.install, Now: opts.Now,
 		CheckReference: s.resolver("").Check, AllowPrivate: s.allowPrivate(), Logger: s.log})
-	s.auth = authn.New(authn.Config{Catalog: s.catalog, Peppers: peppers, Install: s.install, Now: time.Now, OnFailure: s.refused.count, OnIncident: s.incident})
+	s.auth = authn.New(authn.Config{Catalog: s.catalog, Peppers: peppers, Install: s.install, Now: s.clock.Now, OnFailure: s.refused.count, OnIncident: s.incident})
 	if err := s.openGateway(); err != nil {
 		return nil, err
 	}
@@ -177,11 +187,16 @@ func (c *Config) secrets(ctx context.Context) (*secret.Peppers, *secret.Keyring,
 
 // openStore opens the database and brings its schema up to date.
 func (c *Config) openStore(ctx context.Context, log *slog.Logger) (*store.DB, error) {
+	return c.openStoreAt(ctx, time.Now, log)
+}
+
+// openStoreAt is openStore with a clock.
+func (c *Config) openStoreAt(ctx context.Context, now func() time.Time, log *slog.Logger) (*store.DB, error) {
 	location, err := c.database(ctx)
 	if err != nil {
 		return nil, err
 	}
-	db, err := store.Open(ctx, location, store.Config{Now: time.Now, Logger: log, Exclusive: true})
+	db, err := store.Open(ctx, location, store.Config{Now: now, Logger: log, Exclusive: true})
 	if err != nil {
 		return nil, err
 	}
@@ -280,7 +295,7 @@ func (s *Server) allowPrivate() func(host string) bool {
 }
 
 func (s *Server) openCatalog(ctx context.Context) error {
-	cfg := catalog.Config{DB: s.db, Node: s.cfg.Node, MaxStaleness: time.Duration(s.cfg.MaxStaleness), SingleNode: single(s.cfg.Database), Now: time.Now, Logger: s.log}
+	cfg := catalog.Config{DB: s.db, Node: s.cfg.Node, MaxStaleness: time.Duration(s.cfg.MaxStaleness), SingleNode: single(s.cfg.Database), Now: s.opts.Now, Boot: s.opts.Boot, Logger: s.log}
 	if !cfg.SingleNode {
 		lock, err := nodeIdentity(s.cfg.Data)
 		if err != nil {
@@ -327,7 +342,7 @@ func (s *Server) openGateway() error {
 		},
 		Mock:  s.startMock,
 		Spool: spool, BodyLimit: int64(s.cfg.Limits.Body), MemoryLimit: int64(s.cfg.Limits.Memory), StreamLimit: s.cfg.Limits.Streams,
-		TrustedProxies: s.trusted, AccessLog: access, Logger: s.log, Now: time.Now,
+		TrustedProxies: s.trusted, AccessLog: access, Logger: s.log, Now: s.opts.Now, Timeouts: s.opts.Timeouts,
 	})
 	return nil
 }
@@ -356,7 +371,8 @@ func (s *Server) Run(ctx context.Context) error {
 			failed <- fmt.Errorf("ledger: %w", err)
 		}
 	}()
-	s.duties.Add(2)
+	s.duties.Add(3)
+	go s.watchClock(work)
 	go s.recordIncidents(work)
 	go s.prune(work)
 	for _, l := range s.listeners {
@@ -456,6 +472,11 @@ func (s *Server) listen(ctx context.Context) (err error) {
 			}
 		}
 	}()
+	if s.cfg.TLS != nil {
+		if s.certificates, err = newCertificates(s.cfg.TLS, s.opts.Now, s.log); err != nil {
+			return err
+		}
+	}
 	data, administration, ops := s.mount()
 	add := func(name, address string, h http.Handler, secure bool) error {
 		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
@@ -470,11 +491,7 @@ func (s *Server) listen(ctx context.Context) (err error) {
 			ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		}
 		if secure {
-			certificates, err := newCertificates(s.cfg.TLS)
-			if err != nil {
-				return errors.Join(err, ln.Close())
-			}
-			server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificates.get, NextProtos: []string{"h2", "http/1.1"}}
+			server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certificates.get, NextProtos: []string{"h2", "http/1.1"}}
 			ln = tls.NewListener(ln, server.TLSConfig)
 		}
 		s.listeners = append(s.listeners, listener{name, ln, server})

@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -21,46 +22,97 @@ import (
 // certificates serves a certificate from files and reads them again when they changed, so that a renewal needs no restart.
 type certificates struct {
 	files TLS
+	now   func() time.Time
+	log   *slog.Logger
 
 	mu      sync.Mutex
 	current *tls.Certificate // guarded by mu, as are the rest
 	stamp   time.Time        // modification time of the certificate that is current
 	checked time.Time
+	said    string // what is wrong with the files and was logged
 }
 
 // certificateCheck is how often the files are looked at.
 const certificateCheck = 10 * time.Second
 
-func newCertificates(files *TLS) (*certificates, error) {
-	c := &certificates{files: *files}
+// newCertificates reads the files for the first time. One that has expired is served all the same, and the log says so: there is
+// no better one, and the node's other listeners may be what somebody needs to mend it.
+func newCertificates(files *TLS, now func() time.Time, log *slog.Logger) (*certificates, error) {
+	c := &certificates{files: *files, now: now, log: log}
 	if _, err := c.get(nil); err != nil {
 		return nil, fmt.Errorf("tls: %w", err)
 	}
 	return c, nil
 }
 
-// get returns the certificate. A renewal that cannot be read leaves the one before it in use.
+// get returns the certificate. A renewal that cannot be read, or is not valid while the one before it is, leaves that in use.
 func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.current != nil && time.Since(c.checked) < certificateCheck {
+	now := c.now()
+	if since := now.Sub(c.checked); c.current != nil && since >= 0 && since < certificateCheck {
 		return c.current, nil
 	}
-	c.checked = time.Now()
-	info, err := os.Stat(c.files.Cert)
-	if err == nil && c.current != nil && info.ModTime().Equal(c.stamp) {
-		return c.current, nil
-	}
-	if err == nil {
-		var pair tls.Certificate
-		if pair, err = tls.LoadX509KeyPair(c.files.Cert, c.files.Key); err == nil {
-			c.current, c.stamp = &pair, info.ModTime()
-		}
-	}
+	c.checked = now
+	err := c.renew(now)
 	if c.current == nil {
 		return nil, err
 	}
+	if err == nil {
+		err = validAt(c.current.Leaf, now)
+	}
+	c.say(err)
 	return c.current, nil
+}
+
+// renew reads the files where they changed. The caller holds mu.
+func (c *certificates) renew(now time.Time) error {
+	info, err := os.Stat(c.files.Cert)
+	if err != nil || c.current != nil && info.ModTime().Equal(c.stamp) {
+		return err
+	}
+	pair, err := tls.LoadX509KeyPair(c.files.Cert, c.files.Key)
+	if err != nil {
+		return err
+	}
+	if err := validAt(pair.Leaf, now); err != nil && c.current != nil && validAt(c.current.Leaf, now) == nil {
+		return err
+	}
+	if c.current != nil {
+		c.log.Info("certificate renewed", "expires", pair.Leaf.NotAfter)
+	}
+	c.current, c.stamp = &pair, info.ModTime()
+	return nil
+}
+
+// say logs what is wrong with the files, once. The caller holds mu.
+func (c *certificates) say(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != c.said {
+		c.log.Warn("the certificate files hold nothing valid; the certificate read before stays in use", "cert", c.files.Cert, "error", err, "expires", c.current.Leaf.NotAfter)
+	}
+	c.said = text
+}
+
+// expires returns when the certificate in use expires.
+func (c *certificates) expires() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current.Leaf.NotAfter
+}
+
+// validAt returns an error unless a certificate is valid at a moment.
+func validAt(leaf *x509.Certificate, now time.Time) error {
+	switch {
+	case now.Before(leaf.NotBefore):
+		return fmt.Errorf("the certificate is not valid before %s", leaf.NotBefore.UTC().Format(time.RFC3339))
+	case now.After(leaf.NotAfter):
+		return fmt.Errorf("the certificate expired on %s", leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
+	return nil
 }
 
 // localCertificates makes a certificate authority and a certificate for this host below dir, unless they are there and good for

@@ -42,6 +42,8 @@ type engine struct {
 	ddl func(string) string
 	// placeholder is the n-th of a statement's values, counted from 1, where each is used once and in order.
 	placeholder func(n int) string
+	// clock reads the time of the database's machine in unix milliseconds; "": it is this process's own.
+	clock string
 	// classify says what an error of the driver means.
 	classify func(error) fault
 }
@@ -141,7 +143,7 @@ func classifySQLite(err error) fault {
 		return faultCheck
 	}
 	switch e.Code() & 0xff { // the primary code
-	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY:
 		return faultUnavailable
 	}
 	return faultOther
@@ -156,6 +158,7 @@ var postgresEngine = engine{
 	tables:      tablesPostgres,
 	ddl:         func(script string) string { return script },
 	placeholder: func(n int) string { return "$" + strconv.Itoa(n) },
+	clock:       `SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)`,
 	classify:    classifyPostgres,
 }
 

@@ -41,7 +41,7 @@ var errMissing = errors.New("not installed")
 // GATEHOUSE_TEST_REQUIRE=1. The server does not sync to disk: what it promises about power loss is not what we test.
 func Postgres(tb testing.TB) string {
 	tb.Helper()
-	postgres.once.Do(func() { postgres.url, postgres.err = startPostgres() })
+	postgres.once.Do(func() { postgres.url, _, postgres.err = startPostgres() })
 	if postgres.err != nil {
 		missing(tb, "PostgreSQL", postgres.err)
 	}
@@ -80,30 +80,69 @@ func missing(tb testing.TB, server string, err error) {
 // went: no server outlives its tests.
 const postgresScript = `
 initdb=$1 pg_ctl=$2 dir=$3 port=$4
-"$initdb" -D "$dir/data" -U gatehouse -A trust -E UTF8 --locale=C --no-sync >"$dir/log" 2>&1 &&
-"$pg_ctl" -D "$dir/data" -l "$dir/log" -w -t 60 -o "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories='' -c fsync=off -c full_page_writes=off -c max_connections=200 -c log_min_messages=fatal" start >>"$dir/log" 2>&1 || exit 1
+start() {
+	"$pg_ctl" -D "$dir/data" -l "$dir/log" -w -t 60 -o "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories='' -c fsync=off -c full_page_writes=off -c max_connections=200 -c log_min_messages=fatal" start >>"$dir/log" 2>&1
+}
+stop() { "$pg_ctl" -D "$dir/data" -m immediate -w stop >>"$dir/log" 2>&1; }
+"$initdb" -D "$dir/data" -U gatehouse -A trust -E UTF8 --locale=C --no-sync >"$dir/log" 2>&1 && start || exit 1
 echo ready
-read -r _
-"$pg_ctl" -D "$dir/data" -m immediate -w stop >>"$dir/log" 2>&1
+while read -r command; do
+	$command && echo ready || echo "$command: $?"
+done
+stop
 rm -rf "$dir"
 `
 
-func startPostgres() (url string, err error) {
+// PostgresServer is a PostgreSQL server of one test's own, which the test may stop and start again.
+type PostgresServer struct {
+	URL string // of an empty database
+
+	tb      testing.TB
+	process *process
+}
+
+// OwnPostgres starts a server for one test; it ends with the test binary. Without PostgreSQL it does as Postgres does.
+func OwnPostgres(tb testing.TB) *PostgresServer {
+	tb.Helper()
+	server, p, err := startPostgres()
+	if err != nil {
+		missing(tb, "PostgreSQL", err)
+	}
+	return &PostgresServer{URL: server + "/postgres", tb: tb, process: p}
+}
+
+// Stop ends the server as a crash would: connections break, nothing is flushed.
+func (s *PostgresServer) Stop() { s.tb.Helper(); s.command("stop") }
+
+// Start starts the server again on the same data and port, and returns when it accepts connections.
+func (s *PostgresServer) Start() { s.tb.Helper(); s.command("start") }
+
+func (s *PostgresServer) command(name string) {
+	s.tb.Helper()
+	if _, err := io.WriteString(s.process.in, name+"\n"); err != nil {
+		s.tb.Fatalf("%s PostgreSQL: %v", name, err)
+	}
+	if line, err := s.process.out.ReadString('\n'); err != nil || line != "ready\n" {
+		s.tb.Fatalf("%s PostgreSQL: %q, %v", name, line, err)
+	}
+}
+
+func startPostgres() (url string, p *process, err error) {
 	initdb, pgCtl := findPostgres("initdb"), findPostgres("pg_ctl")
 	if initdb == "" || pgCtl == "" {
-		return "", errMissing
+		return "", nil, errMissing
 	}
 	// Another program may take the port between our look and the server's start.
 	for range 3 {
 		var port int
 		if port, err = freePort(); err != nil {
-			return "", err
+			return "", nil, err
 		}
-		if err = startServer("postgres", postgresScript, initdb, pgCtl, "$dir", strconv.Itoa(port)); err == nil {
-			return fmt.Sprintf("postgres://gatehouse@127.0.0.1:%d", port), nil
+		if p, err = startServer("postgres", postgresScript, initdb, pgCtl, "$dir", strconv.Itoa(port)); err == nil {
+			return fmt.Sprintf("postgres://gatehouse@127.0.0.1:%d", port), p, nil
 		}
 	}
-	return "", err
+	return "", nil, err
 }
 
 // findPostgres returns the path of one of PostgreSQL's programs, the newest installed where it is not in PATH, or "".
@@ -148,7 +187,7 @@ func Redis(tb testing.TB) string {
 		if port, err = freePort(); err != nil {
 			tb.Fatal(err)
 		}
-		if err = startServer("redis", redisScript, server, "$dir", strconv.Itoa(port)); err == nil {
+		if _, err = startServer("redis", redisScript, server, "$dir", strconv.Itoa(port)); err == nil {
 			return fmt.Sprintf("127.0.0.1:%d", port)
 		}
 	}
@@ -156,18 +195,24 @@ func Redis(tb testing.TB) string {
 	return ""
 }
 
+// process is a script that runs a server: it ends when its input does.
+type process struct {
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
 // held keeps the ends of the servers' pipes: a collected file is a closed one.
 var held struct {
-	mu    sync.Mutex
-	pipes []io.Closer
+	mu        sync.Mutex
+	processes []*process
 }
 
 // startServer runs a script in a folder of its own, for which "$dir" in args stands, and returns when the script says that the
 // server is ready. PostgreSQL does not run as root, so as root the script runs as the user postgres, or nobody.
-func startServer(name, script string, args ...string) error {
+func startServer(name, script string, args ...string) (*process, error) {
 	dir, err := os.MkdirTemp("", "gatehouse-"+name+"-")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i := range args {
 		if args[i] == "$dir" {
@@ -181,35 +226,36 @@ func startServer(name, script string, args ...string) error {
 	if os.Geteuid() == 0 {
 		uid, gid, err := unprivileged()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := os.Chown(dir, int(uid), int(gid)); err != nil {
-			return err
+			return nil, err
 		}
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: gid}
 	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
-	if line, _ := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
+	p := &process{stdin, bufio.NewReader(stdout)}
+	if line, _ := p.out.ReadString('\n'); line != "ready\n" {
 		_ = stdin.Close()
 		err := cmd.Wait()
 		log, _ := os.ReadFile(filepath.Join(dir, "log")) // says why, where there is one
 		_ = os.RemoveAll(dir)
-		return fmt.Errorf("%s did not start: %v\n%s", name, err, log)
+		return nil, fmt.Errorf("%s did not start: %v\n%s", name, err, log)
 	}
 	held.mu.Lock()
 	defer held.mu.Unlock()
-	held.pipes = append(held.pipes, stdin, stdout)
-	return nil
+	held.processes = append(held.processes, p)
+	return p, nil
 }
 
 // unprivileged returns a user that is not root.
