@@ -103,12 +103,16 @@ type Request struct {
 
 // Object is something an answer created and that later requests name by id. It belongs to the project that made it.
 type Object struct {
-	ID        string
-	Project   string
-	Upstream  string
-	Kind      string // "file", "response", ...
-	CreatedAt Millis
-	DeletedAt Millis
+	ID       string
+	Project  string
+	Upstream string
+	Kind     string // "file", "response", ...
+	// Deployment is what the request that made it asked for as its model, Model what the upstream knows that by; empty where the
+	// request had none.
+	Deployment string
+	Model      string
+	CreatedAt  Millis
+	DeletedAt  Millis
 }
 
 // Add adds v to u, unit by unit.

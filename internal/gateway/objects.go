@@ -97,7 +97,7 @@ func (g *Gateway) owner(ctx context.Context, id string, looks int) (ownership, b
 		}
 		obj, err := g.findObject(ctx, id)
 		if err == nil {
-			o := ownership{project: obj.Project, upstream: obj.Upstream, kind: obj.Kind, deleted: obj.DeletedAt != 0}
+			o := ownership{obj.Project, obj.Upstream, obj.Kind, obj.Deployment, obj.Model, obj.DeletedAt != 0}
 			g.objects.put(id, o)
 			return o, !o.deleted, nil
 		}
@@ -317,7 +317,7 @@ func (x *exchange) own(id, kind string) error {
 		x.g.cfg.Logger.Warn("an upstream gave an object an id that another project's has", "request_id", x.record.ID, "object_id", id, "kind", kind)
 		return nil
 	}
-	return x.g.cfg.Ledger.Own(gatehouse.Object{ID: id, Project: o.project, Upstream: o.upstream, Kind: kind,
+	return x.g.cfg.Ledger.Own(gatehouse.Object{ID: id, Project: o.project, Upstream: o.upstream, Kind: kind, Deployment: o.deployment, Model: o.model,
 		CreatedAt: gatehouse.MillisOf(x.g.cfg.Now())})
 }
 

@@ -242,7 +242,7 @@ func (d *drainer) add(rec frame, segment uint64) {
 		}
 	case kindOwn, kindDisown:
 		var o gatehouse.Object
-		o, err = decodeObject(rec.payload)
+		o, err = decodeObject(rec.payload, rec.version)
 		e.object, e.gone = &o, rec.kind == kindDisown
 	case kindBatchInput:
 		e.batch, err = decodeBatchInput(rec.payload)

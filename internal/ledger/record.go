@@ -187,7 +187,9 @@ func appendObject(b []byte, o *gatehouse.Object) []byte {
 	b = appendText(b, o.Upstream)
 	b = appendText(b, o.Kind)
 	b = binary.AppendVarint(b, int64(o.CreatedAt))
-	return binary.AppendVarint(b, int64(o.DeletedAt))
+	b = binary.AppendVarint(b, int64(o.DeletedAt))
+	b = appendText(b, o.Deployment)
+	return appendText(b, o.Model)
 }
 
 // errPayload is a payload whose checksum holds and whose fields do not.
@@ -444,11 +446,15 @@ func decodeRefusal(payload []byte, version byte) (*gatehouse.Request, error) {
 	return r, f.done()
 }
 
-func decodeObject(payload []byte) (gatehouse.Object, error) {
+func decodeObject(payload []byte, version byte) (gatehouse.Object, error) {
 	f := fieldsOf(payload)
 	o := gatehouse.Object{ID: f.text(), Project: f.text(), Upstream: f.text(), Kind: f.text()}
 	o.CreatedAt = gatehouse.Millis(f.number())
 	o.DeletedAt = gatehouse.Millis(f.number())
+	if version >= 3 {
+		o.Deployment = f.text()
+		o.Model = f.text()
+	}
 	return o, f.done()
 }
 

@@ -61,7 +61,7 @@ func TestRecords(t *testing.T) {
 		}
 		var o gatehouse.Object
 		anyOf(t, reflect.ValueOf(&o).Elem())
-		if got, err := decodeObject(appendObject(nil, &o)); err != nil || got != cleaned(o) {
+		if got, err := decodeObject(appendObject(nil, &o), payloadVersion); err != nil || got != cleaned(o) {
 			t.Fatalf("object = %+v, %v; want %+v", got, err, o)
 		}
 		var r gatehouse.Request
@@ -211,7 +211,7 @@ func FuzzRecord(f *testing.F) {
 				}
 			}
 		default:
-			_, _ = decodeObject(payload) // must not panic
+			_, _ = decodeObject(payload, payloadVersion) // must not panic
 		}
 	})
 }

@@ -42,3 +42,15 @@ func TestFirstEncoding(t *testing.T) {
 		t.Errorf("request = %+v with %+v", *r, r.Units)
 	}
 }
+
+// TestSecondEncoding reads an object of before it was kept what made it.
+func TestSecondEncoding(t *testing.T) {
+	want := gatehouse.Object{ID: "file-1", Project: "proj_1", Upstream: "upst_1", Kind: "file", CreatedAt: 7, DeletedAt: 9}
+	payload := appendObject(nil, &want)
+	if o, err := decodeObject(payload[:len(payload)-2], 2); err != nil || o != want { // the two texts are empty
+		t.Errorf("object = %+v, %v; want %+v", o, err, want)
+	}
+	if _, err := decodeObject(payload, 2); err == nil {
+		t.Error("a second encoding with more behind it is read")
+	}
+}

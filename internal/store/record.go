@@ -219,8 +219,8 @@ func (r *recorder) lastUsed(b *Batch) error {
 	}, nil)
 }
 
-var insertObjects = insert{op: "record objects", columns: 6,
-	head: `INSERT INTO objects (id, project, upstream, kind, created_at, deleted_at) VALUES `,
+var insertObjects = insert{op: "record objects", columns: 8,
+	head: `INSERT INTO objects (id, project, upstream, kind, deployment, model, created_at, deleted_at) VALUES `,
 	tail: ` ON CONFLICT (id) DO NOTHING RETURNING id`}
 
 // objects inserts the objects that are new and finds out which of the others are another project's.
@@ -240,7 +240,7 @@ func (r *recorder) objects(b *Batch) error {
 	fresh := make(map[string]bool, len(first))
 	err := insertObjects.run(r, slices.Sorted(maps.Keys(first)), func(id string) []any {
 		o := first[id]
-		return []any{id, label(o.Project), label(o.Upstream), label(o.Kind), int64(o.CreatedAt), int64(o.DeletedAt)}
+		return []any{id, label(o.Project), label(o.Upstream), label(o.Kind), label(o.Deployment), label(o.Model), int64(o.CreatedAt), int64(o.DeletedAt)}
 	}, func(id string) { fresh[id] = true })
 	if err != nil {
 		return err

@@ -112,7 +112,7 @@ func testForeignText(t *testing.T, db *store.DB) {
 		b.Usage = append(b.Usage, gatehouse.Usage{ID: name, At: day, Organization: "org-a", Product: "completions", Project: name, Key: name, ServiceAccount: name,
 			Model: name, UpstreamModel: name, Upstream: name, ServiceTier: name, Units: gatehouse.Units{Input: int64(i + 1)}})
 		b.Requests = append(b.Requests, gatehouse.Request{ID: numbered("req_", i), ClientRequestID: name, Organization: "org-a", Model: name, UserAgent: name, Detail: name})
-		b.Objects = append(b.Objects, gatehouse.Object{ID: name, Project: "proj_1", Upstream: name, Kind: name, CreatedAt: gatehouse.Millis(i + 1)})
+		b.Objects = append(b.Objects, gatehouse.Object{ID: name, Project: "proj_1", Upstream: name, Kind: name, Deployment: name, Model: name, CreatedAt: gatehouse.Millis(i + 1)})
 	}
 	record(t, db, b)
 	record(t, db, b)
@@ -436,7 +436,7 @@ func testLastUsed(t *testing.T, db *store.DB) {
 }
 
 func testObjects(t *testing.T, db *store.DB) {
-	mine := gatehouse.Object{ID: "file-1", Project: "proj_1", Upstream: "upst_1", Kind: "file", CreatedAt: 5}
+	mine := gatehouse.Object{ID: "file-1", Project: "proj_1", Upstream: "upst_1", Kind: "file", Deployment: "gpt-4o", Model: "gpt-4o-eu", CreatedAt: 5}
 	theirs, later, other := mine, mine, gatehouse.Object{ID: "resp_1", Project: "proj_2", Kind: "response"}
 	theirs.Project, theirs.Upstream = "proj_2", "upst_2"
 	later.CreatedAt = 9
