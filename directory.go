@@ -15,7 +15,8 @@ type Project struct {
 	Organization string
 	Name         string
 	Labels       map[string]string
-	Residency    string // OpenAI's field, "GLOBAL" by default; kept, not interpreted
+	Residency    string // OpenAI's field, "GLOBAL" by default; a kind that names where data is processed pins like Region
+	Region       string // the region or geography its requests stay in; empty: what Residency says, "global": anywhere
 	Upstream     string // id of the upstream that calls without a model go to; empty: the only one the project can reach
 	CreatedAt    Millis
 	ArchivedAt   Millis
@@ -66,6 +67,39 @@ type ServiceAccount struct {
 	CreatedAt    Millis
 	RemovedAt    Millis
 	Rev          int64
+}
+
+// Resource is an Azure-shaped pair of keys over a project's deployments: KEY1 and KEY2, each made anew alone with the other
+// untouched, so that a client can change over without a refused request. Its keys name it as their owner. Removing it revokes them.
+type Resource struct {
+	ID           string
+	Organization string
+	Project      string
+	Name         string // unique among a project's resources
+	Region       string // the region or geography that requests with its keys stay in, besides the project's own; empty: no further limit
+	CreatedAt    Millis
+	RemovedAt    Millis
+	Rev          int64
+}
+
+// KeySlot is which of a Resource's two keys a key is.
+type KeySlot int
+
+// The slots, by Azure's names.
+const (
+	Key1 KeySlot = 1
+	Key2 KeySlot = 2
+)
+
+// String returns the slot as Azure's API spells it, "" for what is no slot.
+func (s KeySlot) String() string {
+	switch s {
+	case Key1:
+		return "Key1"
+	case Key2:
+		return "Key2"
+	}
+	return ""
 }
 
 // Dialect is which wire a server speaks.

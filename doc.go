@@ -9,8 +9,8 @@
 //
 // # The words
 //
-// An [Organization] holds [Project]s and [User]s. A project holds [ServiceAccount]s. A [Key] belongs to a user or to a service
-// account and is what a caller presents; once checked, the caller is a [Principal]. An [Upstream] is a provider account with the
+// An [Organization] holds [Project]s and [User]s. A project holds [ServiceAccount]s and [Resource]s. A [Key] belongs to a user, to
+// a service account or to a resource and is what a caller presents; once checked, the caller is a [Principal]. An [Upstream] is a provider account with the
 // credential it is called with. A [Deployment] is a public model name that routes to models of upstreams. One settled request is
 // a [Usage]; one audited change is an [Event]; the decision behind one request is a [Request].
 //

@@ -12,6 +12,7 @@ const (
 	SubjectUser           SubjectKind = "user"
 	SubjectProjectUser    SubjectKind = "project_user" // id is project/user
 	SubjectServiceAccount SubjectKind = "service_account"
+	SubjectResource       SubjectKind = "resource"
 	SubjectKey            SubjectKind = "key"
 	SubjectUpstream       SubjectKind = "upstream"
 	SubjectDeployment     SubjectKind = "deployment"

@@ -28,6 +28,7 @@ const (
 	PrefixUser           = "user-"
 	PrefixServiceAccount = "svc_acct_"
 	PrefixKey            = "key_"
+	PrefixResource       = "res_"
 	PrefixUpstream       = "upst_"
 	PrefixDeployment     = "dep_"
 	PrefixEvent          = "audit_log-"

@@ -66,10 +66,12 @@ type Key struct {
 	Class        Class
 	Organization string
 	Project      string // empty for ClassUser and ClassAdmin
-	// Exactly one of the two owners is set for ClassProject (user), ClassService (service account) and ClassUser (user); an
-	// admin key may have either.
+	// Exactly one of the owners is set for ClassProject (user), ClassService (service account), ClassUser (user) and ClassAzure
+	// (resource); an admin key may have a user or a service account.
 	OwnerUser           string
 	OwnerServiceAccount string
+	OwnerResource       string
+	Slot                KeySlot // which of the resource's keys it is; 0 for every other class
 	Name                string
 	Labels              map[string]string
 	Scopes              []string       // empty: everything the class allows
@@ -99,10 +101,13 @@ func (k *Key) State(now Millis) State {
 	return Active
 }
 
-// Owner returns the id of the user or service account the key belongs to.
+// Owner returns the id of the user, service account or resource the key belongs to.
 func (k *Key) Owner() string {
-	if k.OwnerServiceAccount != "" {
+	switch {
+	case k.OwnerServiceAccount != "":
 		return k.OwnerServiceAccount
+	case k.OwnerResource != "":
+		return k.OwnerResource
 	}
 	return k.OwnerUser
 }

@@ -32,9 +32,10 @@ type Project struct {
 	Status      string            `json:"status"` // active or archived
 	Residency   string            `json:"residency"`
 	Labels      map[string]string `json:"labels"`
+	Region      string            `json:"region"` // the region or geography its requests stay in; empty: what Residency says
 	CreatedAt   int64             `json:"created_at"`
 	ArchivedAt  int64             `json:"archived_at"`
-	EffectiveBy int64             `json:"effective_by"` // as Deletion.EffectiveBy, after archiving
+	EffectiveBy int64             `json:"effective_by"` // as Deletion.EffectiveBy, after archiving or a change of region
 }
 
 // ProjectCreate is a new project.
@@ -42,6 +43,7 @@ type ProjectCreate struct {
 	Name      string            `json:"name"`
 	Residency string            `json:"residency,omitempty"` // OpenAI's field; empty: GLOBAL
 	Labels    map[string]string `json:"labels,omitempty"`
+	Region    string            `json:"region,omitempty"`
 }
 
 // ProjectUpdate changes the fields that are not nil.
@@ -49,6 +51,7 @@ type ProjectUpdate struct {
 	Name     *string            `json:"name,omitempty"`
 	Labels   *map[string]string `json:"labels,omitempty"`   // replaces all of them
 	Upstream *string            `json:"upstream,omitempty"` // name of the upstream that calls without a model go to; "" for none
+	Region   *string            `json:"region,omitempty"`   // "" leaves it to the residency, "global" is anywhere
 }
 
 // Projects lists projects, oldest first.

@@ -33,14 +33,15 @@ type Key struct {
 	EffectiveBy   int64             `json:"effective_by"` // as Deletion.EffectiveBy, after a change that narrowed the key
 }
 
-// Owner is who a key belongs to: a user or a service account.
+// Owner is who a key belongs to: a user, a service account or a resource.
 type Owner struct {
 	Type           string       `json:"type"`
 	User           *OwnerObject `json:"user"`
 	ServiceAccount *OwnerObject `json:"service_account"`
+	Resource       *OwnerObject `json:"resource"`
 }
 
-// OwnerObject is a user or service account that owns a key.
+// OwnerObject is a user, service account or resource that owns a key. A resource has no role.
 type OwnerObject struct {
 	ID   string         `json:"id"`
 	Name string         `json:"name"`

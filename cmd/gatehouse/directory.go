@@ -60,29 +60,31 @@ func (c *cli) projects() *cobra.Command {
 
 func (c *cli) showProject(p *client.Project) error {
 	return c.answer(p.JSON, func() {
-		c.out.fields([][2]string{{"id", p.ID}, {"name", p.Name}, {"status", p.Status}, {"labels", labelText(p.Labels)}, {"created", moment(p.CreatedAt)}, {"archived", moment(p.ArchivedAt)}})
+		c.out.fields([][2]string{{"id", p.ID}, {"name", p.Name}, {"status", p.Status}, {"labels", labelText(p.Labels)}, {"residency", p.Residency}, {"region", p.Region}, {"created", moment(p.CreatedAt)}, {"archived", moment(p.ArchivedAt)}})
 		c.effective(p.EffectiveBy)
 	})
 }
 
 func (c *cli) createProject() *cobra.Command {
 	var labels labelsFlag
+	var region string
 	cmd := c.call("create NAME [flags]", "Create a project", cobra.ExactArgs(1), func(ctx context.Context, cl *client.Client, args []string) error {
-		p, err := cl.CreateProject(ctx, client.ProjectCreate{Name: args[0], Labels: labels.values})
+		p, err := cl.CreateProject(ctx, client.ProjectCreate{Name: args[0], Labels: labels.values, Region: region})
 		if err != nil {
 			return err
 		}
 		return c.showProject(p)
 	})
 	labels.register(cmd.Flags(), "a label; repeat for more")
+	cmd.Flags().StringVar(&region, "region", "", "the region or geography that its requests stay in, such as eu or westeurope")
 	return cmd
 }
 
 func (c *cli) updateProject() *cobra.Command {
 	var labels labelsFlag
-	var name, upstream string
+	var name, upstream, region string
 	var cmd *cobra.Command
-	cmd = c.call("update PROJECT [flags]", "Rename a project, label it, say where its calls without a model go", cobra.ExactArgs(1), func(ctx context.Context, cl *client.Client, args []string) error {
+	cmd = c.call("update PROJECT [flags]", "Rename a project, label it, pin it to a region, say where its calls without a model go", cobra.ExactArgs(1), func(ctx context.Context, cl *client.Client, args []string) error {
 		var update client.ProjectUpdate
 		if cmd.Flags().Changed("name") {
 			update.Name = &name
@@ -90,11 +92,14 @@ func (c *cli) updateProject() *cobra.Command {
 		if cmd.Flags().Changed("upstream") {
 			update.Upstream = &upstream
 		}
+		if cmd.Flags().Changed("region") {
+			update.Region = &region
+		}
 		if labels.set {
 			update.Labels = &labels.values
 		}
 		if update == (client.ProjectUpdate{}) {
-			return hint(usagef("nothing to change"), "Give --name, --label or --upstream.")
+			return hint(usagef("nothing to change"), "Give --name, --label, --region or --upstream.")
 		}
 		id, err := project(ctx, cl, args[0])
 		if err != nil {
@@ -107,6 +112,7 @@ func (c *cli) updateProject() *cobra.Command {
 		return c.showProject(p)
 	})
 	cmd.Flags().StringVar(&name, "name", "", "new name")
+	cmd.Flags().StringVar(&region, "region", "", "the region or geography that its requests stay in, such as eu or westeurope; global is anywhere, \"\" leaves it to the residency")
 	cmd.Flags().StringVar(&upstream, "upstream", "", "name of the upstream that calls without a model go to; \"\" for none")
 	labels.register(cmd.Flags(), "a label; repeat for more. Replaces all labels; \"\" removes them")
 	return cmd

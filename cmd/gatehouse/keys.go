@@ -80,6 +80,8 @@ func ownerOf(k *client.Key) string {
 		return k.Owner.ServiceAccount.ID
 	case k.Owner.User != nil:
 		return k.Owner.User.ID
+	case k.Owner.Resource != nil:
+		return k.Owner.Resource.ID
 	}
 	return "-"
 }
@@ -220,7 +222,7 @@ func (c *cli) updateKey() *cobra.Command {
 func (c *cli) showKey(k *client.Key) error {
 	return c.answer(k.JSON, func() {
 		owner := ownerOf(k)
-		if o := cmp.Or(k.Owner.ServiceAccount, k.Owner.User); o != nil && o.Name != "" {
+		if o := cmp.Or(k.Owner.ServiceAccount, k.Owner.User, k.Owner.Resource); o != nil && o.Name != "" {
 			owner += "  " + o.Name
 		}
 		if !k.OwnerActive {

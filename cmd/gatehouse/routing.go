@@ -209,7 +209,7 @@ func (c *cli) apply() *cobra.Command {
 		}
 		return c.answer(plan.JSON, func() { c.showPlan(plan) })
 	})
-	cmd.Long = "Creates and changes projects, service accounts, upstreams and deployments until they are as the manifest\n" +
+	cmd.Long = "Creates and changes projects, service accounts, resources, upstreams and deployments until they are as the manifest\n" +
 		"says, in one transaction, and prints what it did. Applied twice it changes nothing the second time. What the\n" +
 		"manifest does not name is left alone; --prune removes upstreams and deployments that it does not name."
 	cmd.Flags().StringVarP(&file, "file", "f", "", "the manifest, in YAML or JSON; - is standard input (required)")
@@ -245,5 +245,11 @@ func (c *cli) showPlan(plan *client.Plan) {
 	c.out.table([]string{"ACTION", "KIND", "NAME", "CHANGES"}, rows)
 	if plan.DryRun {
 		c.out.note("Dry run: nothing was changed.")
+		return
+	}
+	for _, i := range plan.Items {
+		if i.Kind == "resource" && i.Action == "create" {
+			c.out.note("Resource %s has no keys yet: `gatehouse resources regenerate-key` makes each, and shows it once.", printable(i.Name))
+		}
 	}
 }

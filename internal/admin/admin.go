@@ -1,5 +1,5 @@
-// Package admin is every mutation of what Gatehouse knows: organizations, projects, users, service accounts, keys, upstreams,
-// deployments and sealed secrets. Each is one method that authorizes the principal, validates what was asked for, and commits the
+// Package admin is every mutation of what Gatehouse knows: organizations, projects, users, service accounts, resources, keys,
+// upstreams, deployments and sealed secrets. Each is one method that authorizes the principal, validates what was asked for, and commits the
 // change together with its audit event in one transaction. Nothing else changes a control table, so whoever reads this package
 // knows all that can happen to one.
 //

@@ -173,7 +173,7 @@ func TestOrganizationsDoNotSeeEachOther(t *testing.T) {
 	attempts := map[string]func() error{
 		"read project": func() error { _, err := o.Project(ctx, eve, project); return err },
 		"rename project": func() error {
-			_, err := o.UpdateProject(ctx, eve, project, admin.ProjectUpdate{Name: admin.Some("x")})
+			_, _, err := o.UpdateProject(ctx, eve, project, admin.ProjectUpdate{Name: admin.Some("x")})
 			return err
 		},
 		"archive project": func() error { _, _, err := o.ArchiveProject(ctx, eve, project); return err },

@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"gatehouse"
+	"gatehouse/internal/dialect"
 	"gatehouse/internal/store"
 )
 
@@ -60,13 +61,22 @@ type ManifestProject struct {
 	Name            string                   `yaml:"name"`
 	Labels          map[string]string        `yaml:"labels"`
 	Upstream        string                   `yaml:"upstream"` // where calls without a model go
+	Region          string                   `yaml:"region"`   // the region or geography its requests stay in; "global": anywhere; absent: as it is
 	ServiceAccounts []ManifestServiceAccount `yaml:"service_accounts"`
+	Resources       []ManifestResource       `yaml:"resources"`
 }
 
 // ManifestServiceAccount declares a service account. Keys are not declared: they exist once, in the answer that creates them.
 type ManifestServiceAccount struct {
 	Name string `yaml:"name"`
 	Role string `yaml:"role"`
+}
+
+// ManifestResource declares an Azure-shaped resource. Its keys are not declared, and apply makes none, for it must not print a
+// secret: each is made, and shown once, when it is first regenerated.
+type ManifestResource struct {
+	Name   string `yaml:"name"`
+	Region string `yaml:"region"` // as a project's
 }
 
 // ParseManifest reads a manifest in YAML or JSON. An unknown field is an error that names its line.
@@ -84,7 +94,7 @@ func ParseManifest(text []byte) (*Manifest, error) {
 // PlanItem is one thing a manifest changes.
 type PlanItem struct {
 	Action  string   `json:"action"` // create, update or delete
-	Kind    string   `json:"kind"`   // upstream, deployment, project or service_account
+	Kind    string   `json:"kind"`   // upstream, deployment, project, service_account or resource
 	Name    string   `json:"name"`
 	Changes []string `json:"changes,omitempty"` // the fields an update changes
 }
@@ -239,14 +249,18 @@ func (a *application) project(want *ManifestProject) (string, error) {
 	if err := gatehouse.CheckLabels(want.Labels); err != nil {
 		return "", err
 	}
+	region, err := dialect.CheckRegion("region", want.Region)
+	if err != nil {
+		return "", err
+	}
 	p, err := a.findProject(want)
 	if err != nil {
 		return "", err
 	}
 	out := &outcome{kind: "project", name: want.Name}
 	if p == nil {
-		p = &gatehouse.Project{ID: gatehouse.NewID(gatehouse.PrefixProject), Organization: a.who.Organization, Name: want.Name, Labels: want.Labels, Residency: "GLOBAL", CreatedAt: a.tx.Now}
-		out.action, out.event = "create", &gatehouse.Event{Type: "project.created", Project: p.ID, Subject: gatehouse.SubjectProject, SubjectID: p.ID, Change: detail(map[string]any{"name": p.Name, "title": p.Name, "labels": p.Labels})}
+		p = &gatehouse.Project{ID: gatehouse.NewID(gatehouse.PrefixProject), Organization: a.who.Organization, Name: want.Name, Labels: want.Labels, Residency: "GLOBAL", Region: region, CreatedAt: a.tx.Now}
+		out.action, out.event = "create", &gatehouse.Event{Type: "project.created", Project: p.ID, Subject: gatehouse.SubjectProject, SubjectID: p.ID, Change: detail(map[string]any{"name": p.Name, "title": p.Name, "labels": p.Labels, "region": p.Region})}
 		if err := a.tx.CreateProject(p); err != nil {
 			return "", err
 		}
@@ -259,15 +273,22 @@ func (a *application) project(want *ManifestProject) (string, error) {
 			p.Labels = want.Labels
 			out.changes = append(out.changes, "labels")
 		}
+		if region != "" && p.Region != region {
+			p.Region = region
+			out.changes = append(out.changes, "region")
+		}
 		if len(out.changes) > 0 {
-			out.action, out.event = "update", &gatehouse.Event{Type: "project.updated", Project: p.ID, Subject: gatehouse.SubjectProject, SubjectID: p.ID, Change: detail(map[string]any{"title": p.Name, "labels": p.Labels})}
+			out.action, out.event = "update", &gatehouse.Event{Type: "project.updated", Project: p.ID, Subject: gatehouse.SubjectProject, SubjectID: p.ID, Change: detail(map[string]any{"title": p.Name, "labels": p.Labels, "region": p.Region})}
 			if err := a.tx.SaveProject(p); err != nil {
 				return "", err
 			}
 		}
 	}
 	a.note(out)
-	return p.ID, a.accounts(p.ID, want.ServiceAccounts)
+	if err := a.accounts(p.ID, want.ServiceAccounts); err != nil {
+		return "", err
+	}
+	return p.ID, a.resources(p.ID, want.Resources)
 }
 
 func (a *application) findProject(want *ManifestProject) (*gatehouse.Project, error) {
@@ -333,6 +354,58 @@ func (a *application) accounts(project string, want []ManifestServiceAccount) er
 			}
 			out.action, out.changes = "update", []string{"role"}
 			out.event = &gatehouse.Event{Type: "service_account.updated", Project: project, Subject: gatehouse.SubjectServiceAccount, SubjectID: have[i].ID, Change: detail(map[string]any{"role": role})}
+		}
+		a.note(out)
+	}
+	return nil
+}
+
+// resources creates the resources that a project does not have yet, without keys, and changes the region of those it has.
+func (a *application) resources(project string, want []ManifestResource) error {
+	if len(want) == 0 {
+		return nil
+	}
+	have := map[string]gatehouse.Resource{}
+	page := store.Page{Limit: 100}
+	for {
+		list, more, err := a.tx.Resources(a.who.Organization, project, page)
+		if err != nil {
+			return err
+		}
+		for _, r := range list {
+			have[r.Name], page.After = r, r.ID
+		}
+		if !more {
+			break
+		}
+	}
+	named := map[string]bool{}
+	for _, w := range want {
+		if named[w.Name] {
+			return gatehouse.InvalidParam("resources", "The manifest declares resource %q of one project twice.", w.Name)
+		}
+		named[w.Name] = true
+		made, err := newResource(a.who, ResourceRequest{Project: project, Name: w.Name, Region: w.Region})
+		if err != nil {
+			return err
+		}
+		out := &outcome{kind: "resource", name: w.Name}
+		r, there := have[w.Name]
+		switch {
+		case !there:
+			made.CreatedAt = a.tx.Now
+			if err := a.tx.CreateResource(made); err != nil {
+				return err
+			}
+			ev := resourceCreated(made)
+			out.action, out.event = "create", &ev
+		case made.Region != "" && r.Region != made.Region:
+			r.Region = made.Region
+			if err := a.tx.SaveResource(&r); err != nil {
+				return err
+			}
+			out.action, out.changes = "update", []string{"region"}
+			out.event = &gatehouse.Event{Type: "resource.updated", Project: project, Subject: gatehouse.SubjectResource, SubjectID: r.ID, Change: detail(map[string]any{"region": r.Region})}
 		}
 		a.note(out)
 	}

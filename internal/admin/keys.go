@@ -27,6 +27,9 @@ type KeyRequest struct {
 	Models         []string
 	AllowedIPs     []string // addresses and CIDR ranges
 	ExpiresIn      int64    // seconds, 1 to 31,536,000; 0: never
+
+	resource *gatehouse.Resource // ClassAzure: whose key, and which of its two; see CreateResource and RegenerateKey
+	slot     gatehouse.KeySlot
 }
 
 // NewKey is a key just created. Value is its text, which exists here and nowhere else.
@@ -40,6 +43,7 @@ type KeyInfo struct {
 	Key            gatehouse.Key
 	User           *gatehouse.User           // the owner, when a user
 	ServiceAccount *gatehouse.ServiceAccount // the owner, when a service account
+	Resource       *gatehouse.Resource       // the owner, when a resource
 	OwnerActive    bool                      // the owner still has access to the project
 }
 
@@ -138,8 +142,13 @@ func (s *Service) setOwner(tx *store.Tx, who *gatehouse.Principal, k *gatehouse.
 			return gatehouse.InvalidParam("user_id", "User %s is not an owner of the organization, so it cannot own an admin key.", owner)
 		}
 		k.OwnerUser = owner
+	case gatehouse.ClassAzure:
+		if req.resource == nil {
+			return gatehouse.InvalidParam("class", "The keys of a resource are not created one by one: create a resource, or regenerate one of its keys (POST /gatehouse/v1/resources).")
+		}
+		k.Project, k.OwnerResource, k.Slot = req.resource.Project, req.resource.ID, req.slot
 	default:
-		return gatehouse.InvalidParam("class", "Keys of this class are not created one by one.")
+		return gatehouse.InvalidParam("class", "Invalid 'class': it is none of the classes of keys.")
 	}
 	return nil
 }
@@ -386,6 +395,13 @@ func describe(tx *store.Tx, k *gatehouse.Key) (*KeyInfo, error) {
 		info.OwnerActive = info.ServiceAccount.RemovedAt == 0
 		return info, nil
 	}
+	if k.OwnerResource != "" {
+		if info.Resource, err = tx.Resource(k.OwnerResource); err != nil {
+			return nil, err
+		}
+		info.OwnerActive = info.Resource.RemovedAt == 0
+		return info, nil
+	}
 	if info.User, err = tx.User(k.OwnerUser); err != nil {
 		return nil, err
 	}
@@ -438,15 +454,18 @@ func (s *Service) keepAdminKeys(tx *store.Tx, organization string, loses store.K
 
 // revokeOwned revokes every key that matches, each with its own event, in the transaction that took its owner away.
 func (s *Service) revokeOwned(tx *store.Tx, who *gatehouse.Principal, filter store.KeyFilter) error {
-	return eachKey(tx, filter, func(k *gatehouse.Key) error {
-		k.RevokedAt = tx.Now
-		if err := tx.SaveKey(k); err != nil {
-			return err
-		}
-		tx.Emit(gatehouse.Event{Type: "api_key.deleted", Organization: k.Organization, Project: k.Project, Actor: who.Actor, RequestID: who.RequestID,
-			Subject: gatehouse.SubjectKey, SubjectID: k.ID, Change: detail(map[string]any{"reason": "owner removed"})})
-		return nil
-	})
+	return eachKey(tx, filter, func(k *gatehouse.Key) error { return revokeOne(tx, who, k, "owner removed") })
+}
+
+// revokeOne revokes a key with its own event, as a part of a larger change.
+func revokeOne(tx *store.Tx, who *gatehouse.Principal, k *gatehouse.Key, reason string) error {
+	k.RevokedAt = tx.Now
+	if err := tx.SaveKey(k); err != nil {
+		return err
+	}
+	tx.Emit(gatehouse.Event{Type: "api_key.deleted", Organization: k.Organization, Project: k.Project, Actor: who.Actor, RequestID: who.RequestID,
+		Subject: gatehouse.SubjectKey, SubjectID: k.ID, Change: detail(map[string]any{"reason": reason})})
+	return nil
 }
 
 // eachKey calls fn for every key that matches and is not revoked.

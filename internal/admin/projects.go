@@ -5,6 +5,7 @@ import (
 	"maps"
 
 	"gatehouse"
+	"gatehouse/internal/dialect"
 	"gatehouse/internal/store"
 )
 
@@ -13,6 +14,7 @@ type ProjectRequest struct {
 	Name      string
 	Labels    map[string]string
 	Residency string // empty: GLOBAL
+	Region    string // the region or geography its requests stay in; empty: what the residency says
 }
 
 // CreateProject adds a project. Two projects may have the same name.
@@ -26,10 +28,14 @@ func (s *Service) CreateProject(ctx context.Context, who *gatehouse.Principal, r
 	if req.Residency == "" {
 		req.Residency = "GLOBAL"
 	}
-	p := &gatehouse.Project{ID: gatehouse.NewID(gatehouse.PrefixProject), Organization: who.Organization, Name: req.Name, Labels: req.Labels, Residency: req.Residency}
+	region, err := dialect.CheckRegion("region", req.Region)
+	if err != nil {
+		return nil, err
+	}
+	p := &gatehouse.Project{ID: gatehouse.NewID(gatehouse.PrefixProject), Organization: who.Organization, Name: req.Name, Labels: req.Labels, Residency: req.Residency, Region: region}
 	ev := gatehouse.Event{Type: "project.created", Subject: gatehouse.SubjectProject, SubjectID: p.ID, Project: p.ID,
-		Change: detail(map[string]any{"name": p.Name, "title": p.Name, "labels": p.Labels})}
-	_, err := s.change(ctx, who, widens, ev, func(tx *store.Tx) error {
+		Change: detail(map[string]any{"name": p.Name, "title": p.Name, "labels": p.Labels, "residency": p.Residency, "region": p.Region})}
+	_, err = s.change(ctx, who, widens, ev, func(tx *store.Tx) error {
 		p.CreatedAt = tx.Now
 		return tx.CreateProject(p)
 	})
@@ -41,21 +47,27 @@ type ProjectUpdate struct {
 	Name     Optional[string]
 	Labels   Optional[map[string]string]
 	Upstream Optional[string] // an upstream's id, "" to clear
+	Region   Optional[string] // as in ProjectRequest
 }
 
-// UpdateProject changes a project. An archived project cannot be changed.
-func (s *Service) UpdateProject(ctx context.Context, who *gatehouse.Principal, id string, req ProjectUpdate) (*gatehouse.Project, error) {
+// UpdateProject changes a project. An archived project cannot be changed. A change of its region is one that narrows: when it
+// returns with Effect.Everywhere, no node sends another request out of the region.
+func (s *Service) UpdateProject(ctx context.Context, who *gatehouse.Principal, id string, req ProjectUpdate) (*gatehouse.Project, Effect, error) {
 	if req.Name.Set {
 		if err := gatehouse.CheckName("name", req.Name.Value); err != nil {
-			return nil, err
+			return nil, Effect{}, err
 		}
 	}
 	if err := gatehouse.CheckLabels(req.Labels.Value); err != nil {
-		return nil, err
+		return nil, Effect{}, err
+	}
+	region, err := dialect.CheckRegion("region", req.Region.Value)
+	if err != nil {
+		return nil, Effect{}, err
 	}
 	var p *gatehouse.Project
 	ev := gatehouse.Event{Type: "project.updated", Subject: gatehouse.SubjectProject, SubjectID: id, Project: id}
-	_, err := s.change(ctx, who, widens, ev, func(tx *store.Tx) (err error) {
+	effect, err := s.change(ctx, who, reach(req.Region.Set), ev, func(tx *store.Tx) (err error) {
 		if p, err = s.activeProject(tx, who, id); err != nil {
 			return err
 		}
@@ -77,10 +89,17 @@ func (s *Service) UpdateProject(ctx context.Context, who *gatehouse.Principal, i
 			p.Upstream = req.Upstream.Value
 			changes["upstream"] = p.Upstream
 		}
+		if req.Region.Set {
+			p.Region = region
+			changes["region"] = p.Region
+		}
 		tx.Event().Change = detail(changes)
 		return tx.SaveProject(p)
 	})
-	return p, err
+	if !req.Region.Set {
+		effect = Effect{Everywhere: true} // nobody relies on the rest
+	}
+	return p, effect, err
 }
 
 // ArchiveProject ends a project for good: its keys stop at once. The organization's default project cannot be archived, because

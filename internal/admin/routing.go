@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"gatehouse"
+	"gatehouse/internal/dialect"
 	"gatehouse/internal/store"
 )
 
@@ -147,6 +148,9 @@ var apiVersion = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}(-preview)?$`)
 func (s *Service) checkUpstream(spec *UpstreamSpec) error {
 	if err := gatehouse.CheckName("name", spec.Name); err != nil {
 		return err
+	}
+	if _, err := dialect.CheckRegion("region", spec.Region); err != nil {
+		return err // kept as it was written: Azure's callers are shown it
 	}
 	if spec.Dialect == gatehouse.Mock {
 		if spec.BaseURL != "" || spec.Credential != "" {

@@ -133,6 +133,7 @@ type projectRequest struct {
 	Geography     *string            `json:"geography"`
 	ExternalKeyID *string            `json:"external_key_id"`
 	Labels        *map[string]string `json:"labels"`
+	Region        *string            `json:"region"` // not OpenAI's: see docs/operations.md
 }
 
 // supported refuses what cannot be honoured: a key of the customer's that nothing would be encrypted with.
@@ -154,7 +155,7 @@ func (a *API) createProject(ctx context.Context, c *call) (any, error) {
 	if err := req.supported(); err != nil {
 		return nil, err
 	}
-	ask := admin.ProjectRequest{Name: *req.Name}
+	ask := admin.ProjectRequest{Name: *req.Name, Region: value(req.Region)}
 	if ask.Residency, err = req.residency(); err != nil {
 		return nil, err
 	}
@@ -182,7 +183,8 @@ func (r *projectRequest) residency() (string, error) {
 	return want, nil
 }
 
-// residencies are the values of OpenAI's enumeration. Gatehouse keeps the value; where requests go is decided by deployments.
+// residencies are the values of OpenAI's enumeration. Those that name where data is processed pin the project's requests to that
+// geography, unless it has a region of its own.
 var residencies = map[string]bool{
 	"GLOBAL": true, "US_STORAGE_PROCESSING": true, "EU_STORAGE_PROCESSING": true, "JP_STORAGE": true, "JP_STORAGE_PROCESSING": true, "KR_STORAGE": true,
 	"CA_STORAGE": true, "SG_STORAGE": true, "IN_STORAGE": true, "IN_STORAGE_PROCESSING": true, "AU_STORAGE": true, "AU_STORAGE_PROCESSING": true,
@@ -206,9 +208,8 @@ func (a *API) updateProject(ctx context.Context, c *call) (any, error) {
 	if req.Residency != nil || req.Geography != nil {
 		return nil, gatehouse.InvalidParam("residency", "The residency of a project cannot change. Create another project, or leave 'residency' and 'geography' out.")
 	}
-	update := admin.ProjectUpdate{Name: optional(req.Name), Labels: optional(req.Labels)}
-	p, err := a.cfg.Admin.UpdateProject(ctx, c.who, c.PathValue("project_id"), update)
-	return shown(p, err, showProject)
+	update := admin.ProjectUpdate{Name: optional(req.Name), Labels: optional(req.Labels), Region: optional(req.Region)}
+	return a.changeProject(ctx, c, update)
 }
 
 func (a *API) archiveProject(ctx context.Context, c *call) (any, error) {

@@ -29,6 +29,13 @@ func (a *API) ownRoutes(on func(pattern, scope string, h handler)) {
 	on("POST "+own+"/keys/{key_id}/suspend", write, a.suspendKey)
 	on("POST "+own+"/keys/{key_id}/resume", write, a.resumeKey)
 
+	on("GET "+own+"/resources", read, a.listResources)
+	on("POST "+own+"/resources", write, a.createResource)
+	on("GET "+own+"/resources/{resource_id}", read, a.resource)
+	on("POST "+own+"/resources/{resource_id}", write, a.updateResource)
+	on("DELETE "+own+"/resources/{resource_id}", write, a.removeResource)
+	on("POST "+own+"/resources/{resource_id}/regenerate_key", write, a.regenerateKey)
+
 	on("GET "+own+"/upstreams", read, a.listUpstreams)
 	on("POST "+own+"/upstreams", write, a.putUpstream)
 	on("DELETE "+own+"/upstreams/{name}", write, a.removeUpstream)

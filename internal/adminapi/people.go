@@ -113,9 +113,11 @@ type ownProjectRequest struct {
 	Name     *string            `json:"name"`
 	Labels   *map[string]string `json:"labels"`
 	Upstream *string            `json:"upstream"` // name
+	Region   *string            `json:"region"`
 }
 
-// updateOwnProject changes what OpenAI's projects do not have: labels, and where calls without a model go.
+// updateOwnProject changes what OpenAI's projects do not have: labels, the region requests stay in, and where calls without a
+// model go.
 func (a *API) updateOwnProject(ctx context.Context, c *call) (any, error) {
 	req, err := body[ownProjectRequest](c)
 	if err != nil {
@@ -137,8 +139,19 @@ func (a *API) updateOwnProject(ctx context.Context, c *call) (any, error) {
 		}
 		update.Upstream = admin.Some(id)
 	}
-	p, err := a.cfg.Admin.UpdateProject(ctx, c.who, c.PathValue("project_id"), update)
-	return shown(p, err, showProject)
+	update.Region = optional(req.Region)
+	return a.changeProject(ctx, c, update)
+}
+
+// changeProject makes a change and answers it with the project as it is now.
+func (a *API) changeProject(ctx context.Context, c *call, update admin.ProjectUpdate) (any, error) {
+	p, effect, err := a.cfg.Admin.UpdateProject(ctx, c.who, c.PathValue("project_id"), update)
+	if err != nil {
+		return nil, err
+	}
+	v, _ := showProject(p)
+	v.EffectiveBy = c.effect(effect)
+	return v, nil
 }
 
 func (a *API) upstreamID(ctx context.Context, c *call, name string) (string, error) {

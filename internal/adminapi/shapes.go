@@ -31,11 +31,12 @@ type project struct {
 	ExternalKeyID *string           `json:"external_key_id"`
 	Residency     string            `json:"residency"`
 	Labels        map[string]string `json:"labels,omitempty"`
+	Region        string            `json:"region,omitempty"`
 	EffectiveBy   *int64            `json:"effective_by,omitempty"`
 }
 
 func showProject(p *gatehouse.Project) (*project, string) {
-	v := &project{ID: p.ID, Object: "organization.project", Name: p.Name, CreatedAt: p.CreatedAt.Seconds(), ArchivedAt: seconds(p.ArchivedAt), Status: "active", Residency: p.Residency, Labels: p.Labels}
+	v := &project{ID: p.ID, Object: "organization.project", Name: p.Name, CreatedAt: p.CreatedAt.Seconds(), ArchivedAt: seconds(p.ArchivedAt), Status: "active", Residency: p.Residency, Labels: p.Labels, Region: p.Region}
 	if p.ArchivedAt != 0 {
 		v.Status = "archived"
 	}
@@ -79,19 +80,23 @@ type owner struct {
 	Type           string       `json:"type"`
 	User           *ownerObject `json:"user,omitempty"`
 	ServiceAccount *ownerObject `json:"service_account,omitempty"`
+	Resource       *ownerObject `json:"resource,omitempty"`
 }
 
 type ownerObject struct {
 	ID        string         `json:"id"`
 	Email     *string        `json:"email,omitempty"`
 	Name      string         `json:"name"`
-	Role      gatehouse.Role `json:"role"`
+	Role      gatehouse.Role `json:"role,omitempty"`
 	CreatedAt int64          `json:"created_at"`
 }
 
 func showOwner(k *admin.KeyInfo) owner {
 	if a := k.ServiceAccount; a != nil {
 		return owner{Type: "service_account", ServiceAccount: &ownerObject{ID: a.ID, Name: a.Name, Role: a.Role, CreatedAt: a.CreatedAt.Seconds()}}
+	}
+	if r := k.Resource; r != nil {
+		return owner{Type: "resource", Resource: &ownerObject{ID: r.ID, Name: r.Name, CreatedAt: r.CreatedAt.Seconds()}}
 	}
 	u := k.User
 	return owner{Type: "user", User: &ownerObject{ID: u.ID, Email: &u.Email, Name: u.Name, Role: u.Role, CreatedAt: u.CreatedAt.Seconds()}}
@@ -114,6 +119,10 @@ type projectKey struct {
 func showProjectKey(k *admin.KeyInfo) (*projectKey, string) {
 	v := &projectKey{Object: "organization.project.api_key", ID: k.Key.ID, Name: k.Key.Name, RedactedValue: k.Key.Redacted, CreatedAt: k.Key.CreatedAt.Seconds(),
 		LastUsedAt: seconds(k.Key.LastUsedAt), ExpiresAt: seconds(k.Key.ExpiresAt), Scopes: nonNil(k.Key.Scopes), OwnerProjectAccess: access(k.OwnerActive), Owner: showOwner(k)}
+	if r := k.Resource; r != nil {
+		// OpenAI's owners are users and service accounts; a resource is a program's identity as well, and clients know that shape.
+		v.Owner = owner{Type: "service_account", ServiceAccount: &ownerObject{ID: r.ID, Name: r.Name, Role: gatehouse.RoleMember, CreatedAt: r.CreatedAt.Seconds()}}
+	}
 	return v, k.Key.ID
 }
 

@@ -63,6 +63,7 @@ type Identity struct {
 	Key       *catalog.Key
 	Project   *gatehouse.Project // nil for administration
 	Org       *gatehouse.Organization
+	Resource  *gatehouse.Resource // for a resource's key, else nil
 
 	plane plane
 	addr  netip.Addr
@@ -187,6 +188,9 @@ func (a *Authenticator) admit(in *Presented, out *Identity, now gatehouse.Millis
 	if err := a.stands(key, out.Project, out.Org); err != nil {
 		return err
 	}
+	if owner := key.OwnerResource(); owner != "" {
+		out.Resource = a.cfg.Catalog.Resource(owner)
+	}
 	if !addressAllowed(key.Policy, in.Addr) {
 		return addressRefused(in.Addr)
 	}
@@ -246,9 +250,14 @@ func (a *Authenticator) stands(key *catalog.Key, project *gatehouse.Project, org
 		}
 		return nil
 	}
+	if key.Class == gatehouse.ClassAzure {
+		if v := a.cfg.Catalog.Resource(key.Owner); v == nil || v.Organization != key.Organization || project != nil && v.Project != project.ID {
+			return ownerRemoved("resource")
+		}
+		return nil
+	}
 	if key.Owner == "" {
-		// A Resource's key belongs to its project, and the first admin key to the host.
-		if key.Class == gatehouse.ClassAzure || key.Class == gatehouse.ClassAdmin {
+		if key.Class == gatehouse.ClassAdmin { // the first one belongs to the host
 			return nil
 		}
 		return ownerRemoved("owner")

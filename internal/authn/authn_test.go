@@ -292,6 +292,10 @@ func TestAuthorityOnlyNarrows(t *testing.T) {
 			w.project.ArchivedAt = now()
 			w.update(gatehouse.SubjectProject, w.project.ID, func(tx *store.Tx) error { return tx.SaveProject(w.project) })
 		}, nil, "project_archived", authn.ProjectArchived},
+		"remove the resource": {gatehouse.ClassAzure, func(w *world, _ *issued) {
+			w.resource.RemovedAt = now()
+			w.update(gatehouse.SubjectResource, w.resource.ID, func(tx *store.Tx) error { return tx.SaveResource(w.resource) })
+		}, nil, "owner_removed", authn.OwnerRemoved},
 		"remove the account": {gatehouse.ClassService, func(w *world, _ *issued) {
 			w.account.RemovedAt = now()
 			w.update(gatehouse.SubjectServiceAccount, w.account.ID, func(tx *store.Tx) error { return tx.SaveServiceAccount(w.account) })

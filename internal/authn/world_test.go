@@ -38,6 +38,7 @@ type world struct {
 	defaultProject, project, foreign *gatehouse.Project // foreign is the other organization's
 	owner, member, viewer, stranger  *gatehouse.User
 	account                          *gatehouse.ServiceAccount
+	resource                         *gatehouse.Resource
 }
 
 func newWorld(tb testing.TB, change ...func(*authn.Config)) *world {
@@ -109,6 +110,8 @@ func (w *world) populate() {
 	for _, u := range []*gatehouse.User{w.owner, w.member, w.viewer, w.stranger} {
 		w.update(gatehouse.SubjectUser, u.ID, func(tx *store.Tx) error { return tx.CreateUser(u) })
 	}
+	w.resource = &gatehouse.Resource{ID: gatehouse.NewID(gatehouse.PrefixResource), Organization: w.org.ID, Project: w.project.ID, Name: "resource"}
+	w.update(gatehouse.SubjectResource, w.resource.ID, func(tx *store.Tx) error { return tx.CreateResource(w.resource) })
 	w.join(w.owner, gatehouse.RoleOwner)
 	w.join(w.member, gatehouse.RoleMember)
 	w.join(w.viewer, gatehouse.RoleViewer)
@@ -163,7 +166,7 @@ func (w *world) draft(class gatehouse.Class, change ...func(*gatehouse.Key)) *is
 	case gatehouse.ClassAdmin:
 		k.OwnerUser = w.owner.ID
 	case gatehouse.ClassAzure:
-		k.Project = w.project.ID
+		k.Project, k.OwnerResource, k.Slot = w.project.ID, w.resource.ID, gatehouse.Key1
 	}
 	for _, f := range change {
 		f(&k.Key)

@@ -234,6 +234,9 @@ func readSubject(tx *store.Tx, kind gatehouse.SubjectKind, id string) (func(*rep
 	case gatehouse.SubjectServiceAccount:
 		a, err := tx.ServiceAccount(id)
 		return applying(a, err, (*replica).putAccount, func(r *replica) { r.accounts.remove(id) })
+	case gatehouse.SubjectResource:
+		v, err := tx.Resource(id)
+		return applying(v, err, (*replica).putResource, func(r *replica) { r.resources.remove(id) })
 	case gatehouse.SubjectKey:
 		k, err := tx.Key(id)
 		return applying(k, err, (*replica).putKey, func(r *replica) { r.dropKey(id) })

@@ -25,7 +25,7 @@ type Key struct {
 	Rev           int64
 	Organization  string
 	Project       string  // empty for ClassUser and ClassAdmin
-	Owner         string  // id of the user or service account it belongs to
+	Owner         string  // id of the user, service account or resource it belongs to
 	Policy        *Policy // nil: unrestricted
 	PepperVersion int32
 	serviceOwned  bool
@@ -46,17 +46,25 @@ func (k *Key) ID() string { return unsafe.String(&k.id[0], keyIDLen) } // a Key 
 // PublicID returns the part of the id that stands in the key's text. It allocates nothing.
 func (k *Key) PublicID() string { return k.ID()[len(gatehouse.PrefixKey):] }
 
-// OwnerUser returns the id of the user the key belongs to, "" when that is a service account.
+// OwnerUser returns the id of the user the key belongs to, "" when that is a service account or a resource.
 func (k *Key) OwnerUser() string {
-	if k.serviceOwned {
+	if k.serviceOwned || k.Class == gatehouse.ClassAzure {
 		return ""
 	}
 	return k.Owner
 }
 
-// OwnerServiceAccount returns the id of the service account the key belongs to, "" when that is a user.
+// OwnerServiceAccount returns the id of the service account the key belongs to, "" when that is a user or a resource.
 func (k *Key) OwnerServiceAccount() string {
 	if k.serviceOwned {
+		return k.Owner
+	}
+	return ""
+}
+
+// OwnerResource returns the id of the resource the key belongs to, "" for a key of any class but ClassAzure.
+func (k *Key) OwnerResource() string {
+	if k.Class == gatehouse.ClassAzure {
 		return k.Owner
 	}
 	return ""
@@ -108,9 +116,12 @@ func (r *replica) setKey(k *Key, row *gatehouse.Key) bool {
 		revoked:       row.RevokedAt != 0,
 	}
 	copy(k.id[:], row.ID)
-	if k.serviceOwned {
+	switch {
+	case k.serviceOwned:
 		k.Owner = r.accountID(row.OwnerServiceAccount)
-	} else {
+	case row.OwnerResource != "":
+		k.Owner = r.resourceID(row.OwnerResource)
+	default:
 		k.Owner = r.userID(row.OwnerUser)
 	}
 	if !k.revoked {

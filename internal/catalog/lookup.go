@@ -46,6 +46,14 @@ func (c *Catalog) ServiceAccount(id string) *gatehouse.ServiceAccount {
 	return nil
 }
 
+// Resource returns a resource, nil when there is none or it was removed.
+func (c *Catalog) Resource(id string) *gatehouse.Resource {
+	if v := c.replica.resources.get(id); v != nil && v.RemovedAt == 0 {
+		return v
+	}
+	return nil
+}
+
 // Upstream returns an upstream, nil when there is none or it was removed.
 func (c *Catalog) Upstream(id string) *gatehouse.Upstream {
 	if u := c.replica.upstreams.get(id); u != nil && u.RemovedAt == 0 {

@@ -147,6 +147,7 @@ func load(ctx context.Context, db *store.DB) (loaded, error) {
 			loadAll(r, tx.EachUser, (*replica).putUser),
 			loadAll(r, tx.EachProjectUser, (*replica).putMember),
 			loadAll(r, tx.EachServiceAccount, (*replica).putAccount),
+			loadAll(r, tx.EachResource, (*replica).putResource),
 			loadAll(r, tx.EachKey, (*replica).putKey),
 			loadAll(r, tx.EachUpstream, (*replica).putUpstream),
 			loadAll(r, tx.EachDeployment, (*replica).putDeployment),

@@ -49,6 +49,7 @@ func (r *replica) adopt(from *replica) {
 	r.users.adopt(&from.users)
 	r.members.adopt(&from.members)
 	r.accounts.adopt(&from.accounts)
+	r.resources.adopt(&from.resources)
 	r.keys.adopt(&from.keys)
 	r.upstreams.adopt(&from.upstreams)
 	r.routes.adopt(&from.routes)

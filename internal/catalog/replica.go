@@ -14,6 +14,7 @@ type replica struct {
 	users         table[string, gatehouse.User]
 	members       table[memberID, gatehouse.ProjectUser]
 	accounts      table[string, gatehouse.ServiceAccount]
+	resources     table[string, gatehouse.Resource]
 	keys          table[keyID, Key]
 	upstreams     table[string, gatehouse.Upstream]
 	routes        table[string, routing]
@@ -33,6 +34,7 @@ func newReplica() *replica {
 		users:         newTable(hashString, func(u *gatehouse.User) string { return u.ID }, func(u *gatehouse.User) int64 { return u.Rev }),
 		members:       newTable(hashMember, func(m *gatehouse.ProjectUser) memberID { return memberID{m.Project, m.User} }, func(m *gatehouse.ProjectUser) int64 { return m.Rev }),
 		accounts:      newTable(hashString, func(a *gatehouse.ServiceAccount) string { return a.ID }, func(a *gatehouse.ServiceAccount) int64 { return a.Rev }),
+		resources:     newTable(hashString, func(v *gatehouse.Resource) string { return v.ID }, func(v *gatehouse.Resource) int64 { return v.Rev }),
 		keys:          newTable(hashKeyID, func(k *Key) keyID { return keyID(k.id[len(gatehouse.PrefixKey):]) }, func(k *Key) int64 { return k.Rev }),
 		upstreams:     newTable(hashString, func(u *gatehouse.Upstream) string { return u.ID }, func(u *gatehouse.Upstream) int64 { return u.Rev }),
 		routes:        newTable(hashString, func(r *routing) string { return r.organization }, func(r *routing) int64 { return r.rev }),
@@ -64,6 +66,11 @@ func (r *replica) putMember(m *gatehouse.ProjectUser) outcome {
 func (r *replica) putAccount(a *gatehouse.ServiceAccount) outcome {
 	a.Organization, a.Project = r.organizationID(a.Organization), r.projectID(a.Project)
 	return r.accounts.put(a)
+}
+
+func (r *replica) putResource(v *gatehouse.Resource) outcome {
+	v.Organization, v.Project = r.organizationID(v.Organization), r.projectID(v.Project)
+	return r.resources.put(v)
 }
 
 // putKey ignores a row whose id no key's text can hold.
@@ -169,6 +176,13 @@ func (r *replica) userID(id string) string {
 func (r *replica) accountID(id string) string {
 	if a := r.accounts.get(id); a != nil {
 		return a.ID
+	}
+	return id
+}
+
+func (r *replica) resourceID(id string) string {
+	if v := r.resources.get(id); v != nil {
+		return v.ID
 	}
 	return id
 }

@@ -149,6 +149,9 @@ func firstOf(a, b string) string {
 }
 
 func (x *exchange) send(s *step) (*outbound.Response, error) {
+	if !x.inRegion(s.upstream) {
+		return nil, x.outOfRegion("This request", s.upstream) // the pin was set after the plan was made
+	}
 	ep, credential, err := x.g.endpoints.get(x.ctx, s.upstream)
 	if err != nil {
 		return nil, err

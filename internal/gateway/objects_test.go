@@ -146,7 +146,7 @@ func TestModellessCalls(t *testing.T) {
 	up2 := g.upstream("second", second.URL)
 	g.deploy("gpt-5", admin.RouteSpec{Upstream: "second"})
 	g.wantError(t, g.do("POST", "/v1/conversations", `{}`), 400, "upstream_ambiguous")
-	_, err := g.admin.UpdateProject(context.Background(), g.who, g.project, admin.ProjectUpdate{Upstream: admin.Some(up2.ID)})
+	_, _, err := g.admin.UpdateProject(context.Background(), g.who, g.project, admin.ProjectUpdate{Upstream: admin.Some(up2.ID)})
 	must(t, err)
 	if got := g.do("POST", "/v1/conversations", `{}`); got.status != 200 || second.got().Target != "/v1/conversations" {
 		t.Fatalf("the project's upstream: %d %s", got.status, got.body)

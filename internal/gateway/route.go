@@ -75,6 +75,9 @@ func (x *exchange) routePinned(upstream string) error {
 // objectsUpstream returns the upstream that holds objects, where the caller's project may still reach it.
 func (x *exchange) objectsUpstream(id string) (*gatehouse.Upstream, error) {
 	up := x.g.cfg.Catalog.Upstream(id)
+	if err := x.outOfRegion("This object", up); err != nil {
+		return nil, err
+	}
 	if up == nil || !x.mayReach(up) {
 		return nil, &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "upstream_removed", NoRetry: true,
 			Message: "The upstream that holds this object is no longer configured for this project. Ask the operator to add it again."}
@@ -112,9 +115,15 @@ func (x *exchange) routeModel(pinned ownership) error {
 	case x.plan.n > 0:
 		return nil
 	case pinned.upstream == "":
+		if err := x.outOfRegion("Deployment `"+clip(x.model)+"`", x.routesTo(dep)...); err != nil {
+			return err
+		}
 		return &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "no_route", NoRetry: true,
 			Message: "Deployment `" + x.model + "` has no route this project may use. Ask the operator to add one (gatehouse deployments)."}
 	case pinned.deployment != x.model && (x.hasModel || x.call.Deployment != ""):
+		if err := x.outOfRegion("This object", x.g.cfg.Catalog.Upstream(pinned.upstream)); err != nil {
+			return err
+		}
 		return gatehouse.InvalidParam("model", "The request refers to an object on an upstream that deployment `%s` does not route to. "+
 			"Use a model of the deployment that made the object.", x.model)
 	}
@@ -130,6 +139,15 @@ func (x *exchange) routeModel(pinned ownership) error {
 	return nil
 }
 
+// routesTo returns the upstreams a deployment routes to.
+func (x *exchange) routesTo(dep *gatehouse.Deployment) []*gatehouse.Upstream {
+	list := make([]*gatehouse.Upstream, len(dep.Routes))
+	for i := range dep.Routes {
+		list[i] = x.g.cfg.Catalog.Upstream(dep.Routes[i].Upstream)
+	}
+	return list
+}
+
 // routeModelless sends a call without a model to the project's upstream, else to the only one its project can reach.
 func (x *exchange) routeModelless() error {
 	c, p := x.g.cfg.Catalog, &x.id.Principal
@@ -140,8 +158,13 @@ func (x *exchange) routeModelless() error {
 		}
 	}
 	var only *gatehouse.Upstream
+	var elsewhere []*gatehouse.Upstream
 	for _, up := range c.Upstreams(p.Organization) {
-		if !x.mayReach(up) || !x.reaches(up) {
+		if !x.serves(up) || !x.reaches(up) {
+			continue
+		}
+		if !x.inRegion(up) {
+			elsewhere = append(elsewhere, up)
 			continue
 		}
 		if only != nil {
@@ -151,6 +174,9 @@ func (x *exchange) routeModelless() error {
 		only = up
 	}
 	if only == nil {
+		if err := x.outOfRegion("This call, which names no model,", elsewhere...); err != nil {
+			return err
+		}
 		return &gatehouse.Error{Kind: gatehouse.Invalid, Code: "upstream_missing",
 			Message: "This call names no model and the project can reach no upstream. Add an upstream and a deployment (gatehouse apply)."}
 	}
@@ -158,8 +184,12 @@ func (x *exchange) routeModelless() error {
 	return nil
 }
 
-// mayReach reports whether the upstream's credential serves the caller's project.
-func (x *exchange) mayReach(up *gatehouse.Upstream) bool {
+// mayReach reports whether the caller's requests may go to an upstream: its credential serves the project, and it lies in the
+// region the project and its resource are pinned to. Every way to an upstream asks it first.
+func (x *exchange) mayReach(up *gatehouse.Upstream) bool { return x.serves(up) && x.inRegion(up) }
+
+// serves reports whether the upstream's credential serves the caller's project.
+func (x *exchange) serves(up *gatehouse.Upstream) bool {
 	return up.Organization == x.id.Principal.Organization && (len(up.Projects) == 0 || slices.Contains(up.Projects, x.id.Principal.Project))
 }
 

@@ -61,7 +61,7 @@ func (x *exchange) authenticate() error {
 		return err
 	}
 	p.RequestID, p.Actor.IP, p.Actor.UserAgent = x.record.ID, x.record.IP, x.record.UserAgent
-	x.record.Owner = firstOf(p.Actor.User, p.Actor.ServiceAccount)
+	x.record.Owner = x.id.Key.Owner
 	if refusal := x.call.Op.Refusal(); refusal != nil {
 		x.record.Rule = "endpoint_refused"
 		return refusal

@@ -7,7 +7,7 @@ import (
 	"gatehouse"
 )
 
-const keySelect = `SELECT id, class, organization, project, owner_user, owner_service_account, name, labels, scopes, models, allowed_ips,
+const keySelect = `SELECT id, class, organization, project, owner_user, owner_service_account, owner_resource, slot, name, labels, scopes, models, allowed_ips,
 		created_at, expires_at, suspended_at, revoked_at, last_used_at, redacted, digest, pepper_version, rev
 		FROM keys LEFT JOIN key_use ON key_id = id`
 
@@ -17,7 +17,7 @@ func scanKey(r row, k *gatehouse.Key) error {
 		labels, scopes, models, ips, digest []byte
 		lastUsed                            sql.NullInt64
 	)
-	if err := r.Scan(&k.ID, &class, &k.Organization, (*text)(&k.Project), (*text)(&k.OwnerUser), (*text)(&k.OwnerServiceAccount), &k.Name,
+	if err := r.Scan(&k.ID, &class, &k.Organization, (*text)(&k.Project), (*text)(&k.OwnerUser), (*text)(&k.OwnerServiceAccount), (*text)(&k.OwnerResource), &k.Slot, &k.Name,
 		&labels, &scopes, &models, &ips, (*int64)(&k.CreatedAt), (*int64)(&k.ExpiresAt), (*int64)(&k.SuspendedAt), (*int64)(&k.RevokedAt),
 		&lastUsed, &k.Redacted, &digest, &k.PepperVersion, &k.Rev); err != nil {
 		return err
@@ -37,15 +37,24 @@ func scanKey(r row, k *gatehouse.Key) error {
 }
 
 // CreateKey stores a new key and sets its Rev, and CreatedAt where it is 0. Organization, project and owner must exist in one
-// organization and be set as Key says for the class, else the error is NotFound or Invalid. LastUsedAt is not stored: Record
-// measures it.
+// organization and be set as Key says for the class, else the error is NotFound or Invalid. A second key in a resource's slot is a
+// Conflict until the first is revoked. LastUsedAt is not stored: Record measures it.
 func (tx *Tx) CreateKey(k *gatehouse.Key) error {
-	const query = `INSERT INTO keys (id, class, organization, project, owner_user, owner_service_account, name, labels, scopes, models,
-		allowed_ips, created_at, expires_at, suspended_at, revoked_at, redacted, digest, pepper_version, rev)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 1)`
+	const query = `INSERT INTO keys (id, class, organization, project, owner_user, owner_service_account, owner_resource, slot, name, labels, scopes,
+		models, allowed_ips, created_at, expires_at, suspended_at, revoked_at, redacted, digest, pepper_version, rev)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, 1)`
 	tx.stamp(&k.CreatedAt)
+	if k.OwnerResource != "" {
+		// What the other owners' foreign keys say, in the place of one: see migration 4. Neither column of a resource ever changes.
+		switch owner, err := tx.Resource(k.OwnerResource); {
+		case err != nil:
+			return err
+		case owner.Organization != k.Organization || owner.Project != k.Project:
+			return notFound("resource", k.OwnerResource)
+		}
+	}
 	return tx.create("key", k.ID, &k.Rev, query, k.ID, string(rune(k.Class)), k.Organization, null(k.Project), null(k.OwnerUser), null(k.OwnerServiceAccount),
-		k.Name, asJSON(k.Labels, len(k.Labels)), asJSON(k.Scopes, len(k.Scopes)), asJSON(k.Models, len(k.Models)), asJSON(k.AllowedIPs, len(k.AllowedIPs)),
+		null(k.OwnerResource), int64(k.Slot), k.Name, asJSON(k.Labels, len(k.Labels)), asJSON(k.Scopes, len(k.Scopes)), asJSON(k.Models, len(k.Models)), asJSON(k.AllowedIPs, len(k.AllowedIPs)),
 		int64(k.CreatedAt), int64(k.ExpiresAt), int64(k.SuspendedAt), int64(k.RevokedAt), k.Redacted, k.Digest[:], k.PepperVersion)
 }
 

@@ -42,7 +42,7 @@ func TestPlans(t *testing.T) {
 	}
 	defer func() { _ = side.Close() }()
 	wholeTables := []string{
-		organizationSelect, projectSelect, userSelect, projectUserSelect, serviceAccountSelect, keySelect, upstreamSelect, deploymentSelect, sealedSelect,
+		organizationSelect, projectSelect, userSelect, projectUserSelect, serviceAccountSelect, resourceSelect, keySelect, upstreamSelect, deploymentSelect, sealedSelect,
 		organizationSelect + ` ORDER BY created_at, id`, // a handful
 		`SELECT COUNT(*) FROM usage`, `SELECT COUNT(*) FROM work`,
 	}
@@ -96,6 +96,7 @@ func useEverything(t *testing.T, db *DB) {
 		user := &gatehouse.User{ID: "user-1", Organization: "org-1"}
 		member := &gatehouse.ProjectUser{Project: "proj_1", User: "user-1"}
 		account := &gatehouse.ServiceAccount{ID: "svc_acct_1", Organization: "org-1", Project: "proj_1"}
+		resource := &gatehouse.Resource{ID: "res_1", Organization: "org-1", Project: "proj_1"}
 		key := &gatehouse.Key{ID: "key_1", Class: gatehouse.ClassAdmin, Organization: "org-1"}
 		upstream := &gatehouse.Upstream{ID: "upst_1", Organization: "org-1"}
 		deployment := &gatehouse.Deployment{ID: "dep_1", Organization: "org-1"}
@@ -103,7 +104,7 @@ func useEverything(t *testing.T, db *DB) {
 		stale := *project
 		stale.Rev = 9
 		for _, err := range []error{tx.CreateOrganization(org), tx.SaveOrganization(org), tx.CreateProject(project), tx.SaveProject(project), tx.CreateUser(user), tx.SaveUser(user),
-			tx.CreateProjectUser(member), tx.SaveProjectUser(member), tx.CreateServiceAccount(account), tx.SaveServiceAccount(account), tx.CreateKey(key), tx.SaveKey(key),
+			tx.CreateProjectUser(member), tx.SaveProjectUser(member), tx.CreateServiceAccount(account), tx.SaveServiceAccount(account), tx.CreateResource(resource), tx.SaveResource(resource), tx.CreateKey(key), tx.SaveKey(key),
 			tx.CreateUpstream(upstream), tx.SaveUpstream(upstream), tx.CreateDeployment(deployment), tx.SaveDeployment(deployment), tx.CreateSealed(sealed), tx.SaveSealed(sealed),
 			tx.DeleteSealed(sealed), tx.SetMeta("a", "b")} {
 			if err != nil {
@@ -146,6 +147,8 @@ func useEverything(t *testing.T, db *DB) {
 		noted(tx.ProjectUser("", ""))
 		noted(tx.Memberships(""))
 		noted(tx.ServiceAccount(""))
+		noted(tx.Resource(""))
+		noted(tx.ResourceKeys(""))
 		noted(tx.Key(""))
 		noted(tx.Upstream(""))
 		noted(tx.Upstreams(""))
@@ -176,6 +179,7 @@ func useEverything(t *testing.T, db *DB) {
 		note(tx.EachUser(func(*gatehouse.User) error { return nil }))
 		note(tx.EachProjectUser(func(*gatehouse.ProjectUser) error { return nil }))
 		note(tx.EachServiceAccount(func(*gatehouse.ServiceAccount) error { return nil }))
+		note(tx.EachResource(func(*gatehouse.Resource) error { return nil }))
 		note(tx.EachKey(func(*gatehouse.Key) error { return nil }))
 		note(tx.EachUpstream(func(*gatehouse.Upstream) error { return nil }))
 		note(tx.EachDeployment(func(*gatehouse.Deployment) error { return nil }))
@@ -188,6 +192,8 @@ func useEverything(t *testing.T, db *DB) {
 			paged(tx.Users("org-1", cursor("user-1")))
 			paged(tx.ProjectUsers("proj_1", cursor("user-1")))
 			paged(tx.ServiceAccounts("proj_1", cursor("svc_acct_1")))
+			paged(tx.Resources("org-1", "", cursor("res_1")))
+			paged(tx.Resources("org-1", "proj_1", cursor("res_1")))
 			for _, f := range []KeyFilter{{Organization: "org-1"}, {Organization: "org-1", Class: gatehouse.ClassAdmin}, {Organization: "org-1", IncludeRevoked: true}, {Project: "proj_1"},
 				{Organization: "org-1", Project: "proj_1"}, {OwnerUser: "user-1"}, {OwnerServiceAccount: "s"}} {
 				paged(tx.Keys(f, cursor("key_1")))

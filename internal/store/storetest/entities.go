@@ -43,10 +43,10 @@ func testEntities(t *testing.T, db *store.DB) {
 		run(t, db, entity[gatehouse.Project]{
 			value: func() *gatehouse.Project {
 				return &gatehouse.Project{ID: "proj_x", Organization: "org-a", Name: "Прое́кт", Labels: map[string]string{"a": "b\"<"}, Residency: "GLOBAL",
-					Upstream: "upst_1", CreatedAt: 5}
+					Region: "eu", Upstream: "upst_1", CreatedAt: 5}
 			},
 			change: func(p *gatehouse.Project) {
-				p.Name, p.Labels, p.Residency, p.Upstream, p.ArchivedAt = "n", nil, "EU", "", 77
+				p.Name, p.Labels, p.Residency, p.Region, p.Upstream, p.ArchivedAt = "n", nil, "EU", "", "", 77
 			},
 			rev:    func(p *gatehouse.Project) *int64 { return &p.Rev },
 			create: (*store.Tx).CreateProject, save: (*store.Tx).SaveProject, each: (*store.Tx).EachProject,
@@ -94,6 +94,20 @@ func testEntities(t *testing.T, db *store.DB) {
 				return tx.ServiceAccount(s.ID)
 			},
 			rename: func(s *gatehouse.ServiceAccount) { s.ID = "svc_acct_none" },
+		})
+	})
+	t.Run("Resource", func(t *testing.T) {
+		run(t, db, entity[gatehouse.Resource]{
+			value: func() *gatehouse.Resource {
+				return &gatehouse.Resource{ID: "res_x", Organization: "org-a", Project: "proj_1", Name: "contoso", Region: "eu", CreatedAt: 5}
+			},
+			change: func(r *gatehouse.Resource) { r.Name, r.Region, r.RemovedAt = "fabrikam", "", 9 },
+			rev:    func(r *gatehouse.Resource) *int64 { return &r.Rev },
+			create: (*store.Tx).CreateResource, save: (*store.Tx).SaveResource, each: (*store.Tx).EachResource,
+			get: func(tx *store.Tx, r *gatehouse.Resource) (*gatehouse.Resource, error) {
+				return tx.Resource(r.ID)
+			},
+			rename: func(r *gatehouse.Resource) { r.ID = "res_none" },
 		})
 	})
 	t.Run("Key", func(t *testing.T) {
@@ -252,9 +266,10 @@ func testTerminalStates(t *testing.T, db *store.DB) {
 	project := &gatehouse.Project{ID: "proj_old", Organization: "org-a", ArchivedAt: past}
 	user := &gatehouse.User{ID: "user-old", Organization: "org-a", RemovedAt: past}
 	account := &gatehouse.ServiceAccount{ID: "svc_acct_old", Organization: "org-a", Project: "proj_1", RemovedAt: past}
+	resource := &gatehouse.Resource{ID: "res_old", Organization: "org-a", Project: "proj_1", RemovedAt: past}
 	change(t, db, func(tx *store.Tx) error {
 		for _, err := range []error{tx.CreateUpstream(upstream), tx.CreateDeployment(deployment), tx.CreateKey(revoked), tx.CreateKey(expired),
-			tx.CreateKey(expiring), tx.CreateProject(project), tx.CreateUser(user), tx.CreateServiceAccount(account)} {
+			tx.CreateKey(expiring), tx.CreateProject(project), tx.CreateUser(user), tx.CreateServiceAccount(account), tx.CreateResource(resource)} {
 			if err != nil {
 				return err
 			}
@@ -277,6 +292,11 @@ func testTerminalStates(t *testing.T, db *store.DB) {
 			s := *account
 			s.RemovedAt = at
 			return tx.SaveServiceAccount(&s)
+		}},
+		{"removed resource", func(tx *store.Tx, at gatehouse.Millis) error {
+			r := *resource
+			r.RemovedAt = at
+			return tx.SaveResource(&r)
 		}},
 		{"removed upstream", func(tx *store.Tx, at gatehouse.Millis) error {
 			u := *upstream
@@ -319,6 +339,22 @@ func testReferences(t *testing.T, db *store.DB) {
 			return tx.CreateKey(k)
 		}
 	}
+	azure := func(change func(*gatehouse.Key)) func(*store.Tx) error {
+		return func(tx *store.Tx) error {
+			k := resourceKey("key_"+gatehouse.RandomBase62(11), "res_1", gatehouse.Key1)
+			change(k)
+			return tx.CreateKey(k)
+		}
+	}
+	change(t, db, func(tx *store.Tx) error {
+		for i, r := range []gatehouse.Resource{{Organization: "org-a", Project: "proj_1"}, {Organization: "org-a", Project: "proj_2"}, {Organization: "org-b", Project: "proj_3"}} {
+			r.ID = fmt.Sprintf("res_%d", i+1)
+			if err := tx.CreateResource(&r); err != nil {
+				return err
+			}
+		}
+		return tx.CreateKey(resourceKey("key_2", "res_1", gatehouse.Key2))
+	})
 	for _, c := range []struct {
 		name string
 		want gatehouse.Kind
@@ -350,6 +386,27 @@ func testReferences(t *testing.T, db *store.DB) {
 		})},
 		{"admin key in a project", gatehouse.Invalid, key(func(k *gatehouse.Key) { k.Class = gatehouse.ClassAdmin })},
 		{"azure key without a project", gatehouse.Invalid, key(func(k *gatehouse.Key) { k.Class, k.Project = gatehouse.ClassAzure, "" })},
+		{"resource in another organization's project", gatehouse.NotFound, func(tx *store.Tx) error {
+			return tx.CreateResource(&gatehouse.Resource{ID: "res_n", Organization: "org-a", Project: "proj_3", Name: "n"})
+		}},
+		{"azure key without a resource", gatehouse.Invalid, key(func(k *gatehouse.Key) { k.Class, k.OwnerServiceAccount, k.Slot = gatehouse.ClassAzure, "", 1 })},
+		{"azure key of a service account", gatehouse.Invalid, azure(func(k *gatehouse.Key) { k.OwnerServiceAccount = "svc_acct_1" })},
+		{"azure key of no resource there is", gatehouse.NotFound, azure(func(k *gatehouse.Key) { k.OwnerResource = "res_none" })},
+		{"azure key of another organization's resource", gatehouse.NotFound, azure(func(k *gatehouse.Key) { k.OwnerResource = "res_3" })},
+		{"azure key of another project's resource", gatehouse.NotFound, azure(func(k *gatehouse.Key) { k.OwnerResource = "res_2" })},
+		{"azure key in no slot", gatehouse.Invalid, azure(func(k *gatehouse.Key) { k.Slot = 0 })},
+		{"azure key in a third slot", gatehouse.Invalid, azure(func(k *gatehouse.Key) { k.Slot = 3 })},
+		{"second key in a slot", gatehouse.Conflict, azure(func(k *gatehouse.Key) { k.Slot = 2 })},
+		{"service key of a resource", gatehouse.Invalid, key(func(k *gatehouse.Key) { k.OwnerResource = "res_1" })},
+		{"service key in a slot", gatehouse.Invalid, key(func(k *gatehouse.Key) { k.Slot = 1 })},
+		{"second resource of a name", gatehouse.Conflict, func(tx *store.Tx) error {
+			for _, id := range []string{"res_m", "res_n"} {
+				if err := tx.CreateResource(&gatehouse.Resource{ID: id, Organization: "org-a", Project: "proj_1", Name: "m"}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
 		{"key of no class", gatehouse.Invalid, key(func(k *gatehouse.Key) { k.Class = 'x' })},
 		{"second user of an address", gatehouse.Conflict, func(tx *store.Tx) error {
 			for _, id := range []string{"user-m", "user-n"} {
@@ -381,6 +438,12 @@ func testReferences(t *testing.T, db *store.DB) {
 		for _, u := range []gatehouse.User{{ID: "user-1", Organization: "org-a", Email: "m@example.com", RemovedAt: 1}, {ID: "user-2", Organization: "org-a", Email: "m@example.com"},
 			{ID: "user-3", Organization: "org-b", Email: "m@example.com"}, {ID: "user-4", Organization: "org-a"}, {ID: "user-5", Organization: "org-a"}} {
 			if err := tx.CreateUser(&u); err != nil {
+				return err
+			}
+		}
+		for _, r := range []gatehouse.Resource{{ID: "res_4", Project: "proj_1", RemovedAt: 1}, {ID: "res_5", Project: "proj_1"}, {ID: "res_6", Project: "proj_2"}} {
+			r.Organization, r.Name = "org-a", "m"
+			if err := tx.CreateResource(&r); err != nil {
 				return err
 			}
 		}

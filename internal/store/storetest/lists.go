@@ -289,9 +289,12 @@ func testKeyFilters(t *testing.T, db *store.DB) {
 		{ID: "key_4", Class: gatehouse.ClassUser, Organization: "org-a", OwnerUser: "user-a"},
 		{ID: "key_5", Class: gatehouse.ClassAdmin, Organization: "org-a", OwnerUser: "user-a"},
 		{ID: "key_6", Class: gatehouse.ClassAdmin, Organization: "org-b", OwnerUser: "user-b"},
-		{ID: "key_7", Class: gatehouse.ClassAzure, Organization: "org-b", Project: "proj_3"},
+		{ID: "key_7", Class: gatehouse.ClassAzure, Organization: "org-b", Project: "proj_3", OwnerResource: "res_3", Slot: gatehouse.Key1},
 	}
 	change(t, db, func(tx *store.Tx) error {
+		if err := tx.CreateResource(&gatehouse.Resource{ID: "res_3", Organization: "org-b", Project: "proj_3"}); err != nil {
+			return err
+		}
 		for i := range keys {
 			if err := tx.CreateKey(&keys[i]); err != nil {
 				return err
@@ -335,6 +338,60 @@ func testKeyFilters(t *testing.T, db *store.DB) {
 			t.Errorf("upstreams: %v, want none", upstreams)
 		}
 		return err
+	})
+}
+
+// testResourceKeys proves that each slot of a resource holds one live key, which another can follow when it is revoked, with the
+// other slot untouched.
+func testResourceKeys(t *testing.T, db *store.DB) {
+	seed(t, db)
+	one, two := resourceKey("key_1", "res_1", gatehouse.Key1), resourceKey("key_2", "res_1", gatehouse.Key2)
+	change(t, db, func(tx *store.Tx) error {
+		for _, r := range []gatehouse.Resource{{ID: "res_1", Project: "proj_1", Name: "a"}, {ID: "res_2", Project: "proj_2", Name: "a"}, {ID: "res_3", Project: "proj_1", Name: "b", RemovedAt: 1}} {
+			r.Organization = "org-a"
+			if err := tx.CreateResource(&r); err != nil {
+				return err
+			}
+		}
+		if err := tx.CreateKey(two); err != nil {
+			return err
+		}
+		return tx.CreateKey(one)
+	})
+	want := func(resource string, keys ...string) {
+		t.Helper()
+		look(t, db, func(tx *store.Tx) error {
+			list, err := tx.ResourceKeys(resource)
+			if got := ids(list, func(k *gatehouse.Key) string { return k.ID }); !slices.Equal(got, append([]string{}, keys...)) {
+				t.Errorf("keys of %s: got %v, want %v", resource, got, keys)
+			}
+			return err
+		})
+	}
+	want("res_1", "key_1", "key_2")
+	want("res_2")
+	change(t, db, func(tx *store.Tx) error {
+		one.RevokedAt = tx.Now
+		if err := tx.SaveKey(one); err != nil {
+			return err
+		}
+		return tx.CreateKey(resourceKey("key_3", "res_1", gatehouse.Key1))
+	})
+	want("res_1", "key_3", "key_2")
+	look(t, db, func(tx *store.Tx) error {
+		for _, c := range []struct {
+			organization, project string
+			want                  []string
+		}{{"org-a", "", []string{"res_1", "res_2"}}, {"org-a", "proj_1", []string{"res_1"}}, {"org-b", "", []string{}}, {"org-b", "proj_1", []string{}}} {
+			list, _, err := tx.Resources(c.organization, c.project, store.Page{})
+			if err != nil {
+				return err
+			}
+			if got := ids(list, func(r *gatehouse.Resource) string { return r.ID }); !slices.Equal(got, c.want) {
+				t.Errorf("resources of %s %s: got %v, want %v", c.organization, c.project, got, c.want)
+			}
+		}
+		return nil
 	})
 }
 

@@ -25,6 +25,7 @@ func Run(t *testing.T, open func(tb testing.TB) *store.DB) {
 		{"Lists", testLists},
 		{"ListsWhileChanging", testListsWhileChanging},
 		{"KeyFilters", testKeyFilters},
+		{"ResourceKeys", testResourceKeys},
 		{"OrderIsByBytes", testByteOrder},
 		{"Counts", testCounts},
 		{"LastOwner", testLastOwner},
@@ -121,6 +122,13 @@ func seed(t testing.TB, db *store.DB) {
 // serviceKey returns a key of project 1's service account.
 func serviceKey(id string) *gatehouse.Key {
 	k := &gatehouse.Key{ID: id, Class: gatehouse.ClassService, Organization: "org-a", Project: "proj_1", OwnerServiceAccount: "svc_acct_1", Name: id}
+	copy(k.Digest[:], id)
+	return k
+}
+
+// resourceKey returns a key of one of project 1's resources.
+func resourceKey(id, resource string, slot gatehouse.KeySlot) *gatehouse.Key {
+	k := &gatehouse.Key{ID: id, Class: gatehouse.ClassAzure, Organization: "org-a", Project: "proj_1", OwnerResource: resource, Slot: slot, Name: id}
 	copy(k.Digest[:], id)
 	return k
 }
