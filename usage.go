@@ -67,6 +67,9 @@ type Attempt struct {
 	RequestID string `json:"upstream_request_id,omitempty"`
 }
 
+// SkippedAttempt begins the Error of an Attempt that was not made: the route was passed over, and the rest says why.
+const SkippedAttempt = "skipped: "
+
 // Request is the decision behind one request, as `gatehouse explain` shows it: never a prompt, a completion or a secret.
 type Request struct {
 	ID              string     `json:"id"`

@@ -65,7 +65,13 @@ func (c *cli) showExplanation(r *gatehouse.Request) {
 // timeline lists what happened to a request in order.
 func timeline(r *gatehouse.Request) [][]string {
 	rows := [][]string{{"accepted", "", "", "0 ms", size(r.BytesIn) + " in"}}
-	for i, a := range r.Attempts {
+	made := 0
+	for _, a := range r.Attempts {
+		if why, skipped := strings.CutPrefix(a.Error, gatehouse.SkippedAttempt); skipped {
+			rows = append(rows, []string{"skipped", a.Upstream, "", "", oneLine(why)})
+			continue
+		}
+		made++
 		status, note := "no answer", oneLine(a.Error)
 		if a.Status != 0 {
 			status = fmt.Sprint(a.Status)
@@ -77,7 +83,7 @@ func timeline(r *gatehouse.Request) [][]string {
 		if a.Model != "" {
 			upstream += " / " + a.Model
 		}
-		rows = append(rows, []string{fmt.Sprintf("attempt %d", i+1), upstream, status, fmt.Sprintf("took %d ms", a.Millis), note})
+		rows = append(rows, []string{fmt.Sprintf("attempt %d", made), upstream, status, fmt.Sprintf("took %d ms", a.Millis), note})
 	}
 	if r.FirstByteMillis != 0 {
 		rows = append(rows, []string{"first byte", "", "", fmt.Sprintf("%d ms", r.FirstByteMillis), ""})

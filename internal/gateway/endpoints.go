@@ -139,16 +139,28 @@ func (e *endpoints) resolve(ctx context.Context, ep *endpoint) (outbound.Credent
 	return outbound.Credential{Name: name, Value: secret.NewText(prefix + value.Reveal()), Origin: origin}, nil
 }
 
-// current returns the endpoint's credential and starts a background read when it is old or was refused.
+// current returns the endpoint's credential and starts a background read when it is old. One that the upstream refused is read
+// again before it is used: its circuit is open since, so nobody waits for that but a probe.
 func (e *endpoints) current(ep *endpoint) outbound.Credential {
 	ep.mu.Lock()
-	defer ep.mu.Unlock()
+	credential, refused := ep.credential, ep.stale
 	age := time.Since(ep.resolved)
-	if !ep.reading && ep.up.Credential != "" && (age > credentialAge || ep.stale && age > credentialRetry) {
+	due := !ep.reading && ep.up.Credential != "" && (age > credentialAge || refused && age > credentialRetry)
+	if due {
 		ep.reading = true
 		e.reads.Add(1)
-		go e.reread(ep) // ends with its read, at most resolveTimeout later; close waits for it
 	}
+	ep.mu.Unlock()
+	switch {
+	case !due:
+		return credential
+	case !refused:
+		go e.reread(ep) // ends with its read, at most resolveTimeout later; close waits for it
+		return credential
+	}
+	e.reread(ep)
+	ep.mu.Lock()
+	defer ep.mu.Unlock()
 	return ep.credential
 }
 

@@ -27,22 +27,28 @@ const (
 type answer struct {
 	upstream *gatehouse.Upstream
 	model    string
+	step     *step
 	hide     bool // the usage chunk was asked for by us, not by the caller
+	refused  bool // the upstream refused the credential, not the call
 }
 
 // forward tries the plan's routes until one answers with something the caller should see. Before each attempt the credential is
 // checked once more, so that nothing goes upstream for a key that was revoked meanwhile.
 func (x *exchange) forward() (*outbound.Response, error) {
-	for attempt := 0; ; attempt++ {
+	s := x.ahead()
+	if s == nil {
+		return nil, x.circuitOpen()
+	}
+	for {
 		if err := x.g.cfg.Auth.Recheck(&x.id); err != nil {
 			return nil, err
 		}
-		resp, err := x.try(&x.plan.steps[attempt%x.plan.n])
-		wait, again := x.again(attempt, resp, err)
+		resp, err := x.try(s)
+		next, wait := x.again(resp, err)
 		switch {
-		case !again && err != nil:
+		case next == nil && err != nil:
 			return nil, x.upstreamError(err)
-		case !again:
+		case next == nil:
 			return resp, nil
 		}
 		if resp != nil {
@@ -51,37 +57,52 @@ func (x *exchange) forward() (*outbound.Response, error) {
 		if wait > 0 && !x.sleep(wait) {
 			return nil, x.upstreamError(context.Cause(x.ctx))
 		}
+		s = next
 	}
 }
 
-// again decides whether another attempt follows this one, and after what wait: at once on a route not tried yet, else after the
-// upstream's hint or a jittered backoff. A wait longer than maxHint is left to the caller.
-func (x *exchange) again(attempt int, resp *outbound.Response, err error) (wait time.Duration, ok bool) {
-	if attempt+1 >= maxAttempts || x.ctx.Err() != nil {
-		return 0, false
+// again decides whether another attempt follows, and after what wait: at once along a route not tried yet, else after the
+// upstream's hint or a jittered backoff, as long as the upstream's retry budget lasts. A wait longer than maxHint is left to the
+// caller.
+func (x *exchange) again(resp *outbound.Response, err error) (next *step, wait time.Duration) {
+	if x.tries >= maxAttempts || x.ctx.Err() != nil {
+		return nil, 0
 	}
-	var hint time.Duration
+	another, same, hint := x.mayFollow(resp, err)
+	if another {
+		if s := x.ahead(); s != nil {
+			return s, 0
+		}
+	}
+	if !same || hint > maxHint {
+		return nil, 0
+	}
+	return x.around(), max(hint, time.Duration(rand.Int64N(int64(backoffBase<<(x.tries-1)))))
+}
+
+// mayFollow decides whether an attempt may be followed by one along another route, and by one along the same, for which the
+// upstream may want to be given time.
+func (x *exchange) mayFollow(resp *outbound.Response, err error) (another, same bool, hint time.Duration) {
 	if err != nil {
-		another := attempt+1 < x.plan.n
-		if !x.mayTryAgain(err) && !(another && unusable(err)) {
-			return 0, false
-		}
-	} else {
-		// A refused credential stays refused, whatever a header says.
-		if x.call.Op.Once || x.body.stream != nil || resp.Status == http.StatusUnauthorized || resp.Status == http.StatusForbidden {
-			return 0, false
-		}
-		if ok, hint = dialect.Retryable(resp.Status, resp.Header.Get, x.g.cfg.Now()); !ok {
-			return 0, false
-		}
+		same = x.mayTryAgain(err)
+		return same || unusable(err) || x.tooSlow(err), same, 0
 	}
-	if attempt+1 < x.plan.n {
-		return 0, true
+	switch {
+	case x.answer.refused:
+		// A refused credential stays refused, whatever a header says; the upstream did nothing with the request.
+		return x.body.stream == nil, false, 0
+	case x.call.Op.Once, x.body.stream != nil, resp.Status == http.StatusUnauthorized, resp.Status == http.StatusForbidden:
+		return false, false, 0
 	}
-	if hint > maxHint {
-		return 0, false
-	}
-	return max(hint, time.Duration(rand.Int64N(int64(backoffBase<<attempt)))), true
+	same, hint = dialect.Retryable(resp.Status, resp.Header.Get, x.g.cfg.Now())
+	return same, same, hint
+}
+
+// tooSlow reports whether a route did not answer in its time and another one may be asked instead: the first may still be at work,
+// so not for a create.
+func (x *exchange) tooSlow(err error) bool {
+	oe, ok := errors.AsType[*outbound.Error](err)
+	return ok && oe.Timeout && oe.Op == outbound.OpHead && !x.call.Op.Once && x.body.stream == nil
 }
 
 // sleep waits unless the exchange ends first, which it reports with false.
@@ -124,9 +145,13 @@ func (x *exchange) mayTryAgain(err error) bool {
 // try sends the call along one route and records the attempt.
 func (x *exchange) try(s *step) (*outbound.Response, error) {
 	at := gatehouse.Attempt{Upstream: s.upstream.Name, Model: s.model}
-	began := time.Now()
+	x.tries++
+	s.tried = true
+	x.answer = answer{upstream: s.upstream, model: s.model, step: s}
+	began := x.g.cfg.Now()
 	resp, err := x.send(s)
-	at.Millis = time.Since(began).Milliseconds()
+	ended := x.g.cfg.Now()
+	at.Millis = ended.Sub(began).Milliseconds()
 	if err != nil {
 		at.Error = redactError(err)
 		if oe, ok := errors.AsType[*outbound.Error](err); ok && oe.Op == outbound.OpHead {
@@ -137,7 +162,7 @@ func (x *exchange) try(s *step) (*outbound.Response, error) {
 		at.RequestID = clip(firstOf(resp.Header.Get("x-request-id"), resp.Header.Get("apim-request-id")))
 	}
 	x.record.Attempts = append(x.record.Attempts, at)
-	x.answer.upstream, x.answer.model = s.upstream, s.model
+	x.observe(s, resp, err, began, ended)
 	return resp, err
 }
 

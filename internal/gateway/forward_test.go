@@ -44,6 +44,7 @@ func TestFallsOver(t *testing.T) {
 		{name: "503 page", first: respond(503, "text/html", "<html>"), status: 503},
 		{name: "408", first: respond(408, "", ""), status: 408},
 		{name: "429 with a long hint", first: gatehousetest.Write(limited), status: 429},
+		{name: "401", first: respond(401, "application/json", `{"error":{"message":"Incorrect API key provided: `+upstreamSecret+`"}}`), status: 401},
 		{name: "409 when told", first: respond(409, "", "", "X-Should-Retry: true"), status: 409},
 		{name: "closed without an answer", first: gatehousetest.Close()},
 		{name: "reset", first: gatehousetest.Reset()},
@@ -97,7 +98,7 @@ func TestDoesNotFallOver(t *testing.T) {
 		{"400", respond(400, "application/json", `{"error":{"message":"no","type":"x","param":null,"code":null}}`), 400},
 		{"409", respond(409, "application/json", `{"error":{"message":"no"}}`), 409},
 		{"told not to", respond(500, "application/json", `{"error":{"message":"no"}}`, "X-Should-Retry: false"), 500},
-		{"401", respond(401, "application/json", `{"error":{"message":"Incorrect API key provided: `+upstreamSecret+`"}}`), 502},
+		{"403", respond(403, "application/json", `{"error":{"message":"Project does not have access to model"}}`), 502},
 		{"redirect", respond(302, "", "", "Location: http://169.254.169.254/"), 502},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -208,7 +209,7 @@ func TestCreatesOnce(t *testing.T) {
 // TestUpstreamRefusesCredential says nothing of what the upstream said, and asks SDKs not to come back.
 func TestUpstreamRefusesCredential(t *testing.T) {
 	g, up := newChat(t)
-	for _, status := range []int{401, 403} {
+	for _, status := range []int{403, 401} { // the 401 opens the circuit
 		up.set(respond(status, "application/json", `{"error":{"message":"Incorrect API key provided: `+upstreamSecret+`. SAID BY THE UPSTREAM"}}`, "X-Should-Retry: true", "WWW-Authenticate: Bearer"))
 		got := g.do("POST", "/v1/chat/completions", chatBody)
 		g.wantError(t, got, 502, "upstream_credential_refused")

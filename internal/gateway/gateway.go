@@ -25,6 +25,7 @@ import (
 	"gatehouse/internal/dialect/sse"
 	"gatehouse/internal/dialect/strictjson"
 	"gatehouse/internal/dialect/usage"
+	"gatehouse/internal/gateway/health"
 	"gatehouse/internal/gateway/outbound"
 	"gatehouse/internal/ledger"
 	"gatehouse/internal/secret"
@@ -72,6 +73,7 @@ type Gateway struct {
 	endpoints endpoints
 	objects   objectCache
 	metrics   *Metrics
+	board     *health.Board
 	draining  atomic.Bool
 }
 
@@ -93,6 +95,8 @@ func New(cfg Config) *Gateway {
 	g := &Gateway{cfg: cfg, metrics: newMetrics()}
 	g.metrics.open, g.metrics.memory = g.open.Load, g.memory.used.Load
 	g.memory.limit = cfg.MemoryLimit
+	g.board = health.New(health.Config{Start: cfg.Now(), OnChange: g.healthChanged})
+	g.metrics.health = func() ([]gatehouse.RouteHealth, health.Counts) { return g.board.Report(g.cfg.Now()), g.board.Counts() }
 	g.endpoints.init(cfg)
 	g.objects.init()
 	cfg.Catalog.OnChange(g.cut)
@@ -175,6 +179,8 @@ type current struct {
 	spoken     int64           // characters of the text to be spoken
 	store      strictjson.Span // of the body's "store"
 	plan       plan
+	tries      int           // attempts made
+	permit     health.Permit // for the attempt under way
 	charge     ledger.Charge
 	hold       ledger.Hold
 	settlement ledger.Settlement
@@ -275,6 +281,9 @@ func (g *Gateway) end(x *exchange) {
 		} else {
 			x.refuse(&gatehouse.Error{Kind: gatehouse.Internal})
 		}
+	}
+	if x.permit.Held() {
+		x.permit.Report(g.cfg.Now(), health.Unknown, x.serial, "")
 	}
 	if x.wrote && !x.complete && x.record.Status < 300 && x.answer.upstream != nil {
 		// The answer broke off, but what it made is there: a caller that left a background response comes back for it.

@@ -7,7 +7,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"gatehouse"
 	"gatehouse/internal/dialect"
+	"gatehouse/internal/gateway/health"
 )
 
 // Metrics counts exchanges. Every label comes from a table in code: operations, dialects, classes of statuses. A request costs a
@@ -17,6 +19,7 @@ type Metrics struct {
 	unknown  opCounters // requests whose path is no operation
 	open     func() int64
 	memory   func() int64
+	health   func() ([]gatehouse.RouteHealth, health.Counts)
 	input    atomic.Uint64
 	output   atomic.Uint64
 	attempts atomic.Uint64
@@ -48,7 +51,7 @@ func (m *Metrics) observe(x *exchange) {
 	}
 	c.requests[x.call.Face][class].Add(1)
 	c.millis.Add(uint64(max(x.record.Millis, 0)))
-	m.attempts.Add(uint64(len(x.record.Attempts)))
+	m.attempts.Add(uint64(x.tries))
 	if x.record.ClientLeft {
 		m.left.Add(1)
 	}
@@ -65,12 +68,16 @@ var (
 	descMemory   = prometheus.NewDesc("gatehouse_body_memory_bytes", "Memory taken by request bodies.", nil, nil)
 	descTokens   = prometheus.NewDesc("gatehouse_tokens_total", "Tokens settled by this node.", []string{"direction"}, nil)
 	descAttempts = prometheus.NewDesc("gatehouse_upstream_attempts_total", "Attempts at upstreams.", nil, nil)
+	descCircuits = prometheus.NewDesc("gatehouse_circuits", "Circuits of upstreams called lately, by state and reason.", []string{"state", "reason"}, nil)
+	descAside    = prometheus.NewDesc("gatehouse_routes_aside", "Routes that are tried last, by state and reason.", []string{"state", "reason"}, nil)
+	descOpened   = prometheus.NewDesc("gatehouse_routes_failed_total", "How often a circuit opened or a route was set aside, by reason.", []string{"reason"}, nil)
+	descNoRetry  = prometheus.NewDesc("gatehouse_retries_refused_total", "Retries that an upstream's retry budget did not allow.", nil, nil)
 	descLeft     = prometheus.NewDesc("gatehouse_clients_left_total", "Requests whose caller left before the answer ended.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRequests, descSeconds, descOpen, descMemory, descTokens, descAttempts, descLeft} {
+	for _, d := range []*prometheus.Desc{descRequests, descSeconds, descOpen, descMemory, descTokens, descAttempts, descCircuits, descAside, descOpened, descNoRetry, descLeft} {
 		ch <- d
 	}
 }
@@ -111,6 +118,28 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(descTokens, m.output.Load(), "output")
 	counter(descAttempts, m.attempts.Load())
 	counter(descLeft, m.left.Load())
+	routes, counts := m.health()
+	type standing struct {
+		desc          *prometheus.Desc
+		state, reason string
+	}
+	standings := map[standing]int{}
+	for i := range routes {
+		h := &routes[i]
+		switch {
+		case h.Deployment == "":
+			standings[standing{descCircuits, string(h.State), h.Reason}]++
+		case h.State != gatehouse.RouteClosed:
+			standings[standing{descAside, string(h.State), h.Reason}]++
+		}
+	}
+	for s, n := range standings {
+		ch <- prometheus.MustNewConstMetric(s.desc, prometheus.GaugeValue, float64(n), s.state, s.reason)
+	}
+	for r := health.None + 1; r < health.Reasons; r++ {
+		counter(descOpened, counts.Opened[r], r.String())
+	}
+	counter(descNoRetry, counts.Refused)
 }
 
 // Metrics returns the counters, for the ops listener.

@@ -40,7 +40,6 @@ func (x *exchange) relay(resp *outbound.Response) error {
 		return x.relayBody(resp, body)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		x.record.Detail = "the upstream refused the credential it is called with (" + strconv.Itoa(status) + ")"
-		x.g.endpoints.refused(x.answer.upstream)
 		return &gatehouse.Error{Kind: gatehouse.BadUpstream, Code: "upstream_credential_refused", NoRetry: true,
 			Message: "The upstream refused the credential Gatehouse calls it with. This is not about your key: ask the operator to check upstream `" + x.answer.upstream.Name + "`."}
 	case status >= 400:
@@ -375,6 +374,7 @@ func (x *exchange) broken(err error) error {
 		x.record.Rule, x.record.Detail = "draining", "the gateway shut down before the answer ended"
 	default:
 		x.record.Rule, x.record.Detail = "upstream_broke", redactError(err)
+		x.brokeOff()
 	}
 	if x.tapped && !x.record.ClientLeft {
 		// SDKs raise what stands in an event's error; then the connection ends, so that nobody takes the stream for complete.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"gatehouse"
+	"gatehouse/internal/gateway/health"
 )
 
 // maxSteps bounds how many routes one request may have to choose from.
@@ -14,18 +15,28 @@ const maxSteps = 16
 // it names.
 type plan struct {
 	deployment *gatehouse.Deployment // nil for calls without a model
+	pool       *health.Pool          // of the deployment
 	steps      [maxSteps]step
 	n          int
+	next       int // the first step that was not looked at
+	last       int // the step tried last
 }
+
+// noRoute is the index of what is no route of a deployment: calls without a model, and an object's own upstream.
+const noRoute = maxSteps
 
 type step struct {
 	upstream *gatehouse.Upstream
-	model    string // the upstream's own name; empty: the call has no model
+	model    string           // the upstream's own name; empty: the call has no model
+	route    int              // index among the deployment's routes, or noRoute
+	circuit  *health.Upstream // set by consult
+	tried    bool
+	skipped  bool // the record says why
 }
 
-func (p *plan) add(up *gatehouse.Upstream, model string) {
+func (p *plan) add(up *gatehouse.Upstream, model string, route int) {
 	if p.n < maxSteps {
-		p.steps[p.n] = step{up, model}
+		p.steps[p.n] = step{upstream: up, model: model, route: route}
 		p.n++
 	}
 }
@@ -49,9 +60,11 @@ func (x *exchange) route() error {
 		return err
 	}
 	if x.call.Op.SoleTenant || x.call.Op.List || x.account {
-		return x.soleTenant()
+		if err := x.soleTenant(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return x.consult()
 }
 
 // chosenModel reports whether the caller says which model is to work: not where the path names it as an object, and not where the
@@ -67,7 +80,7 @@ func (x *exchange) chosenModel() bool {
 func (x *exchange) routePinned(upstream string) error {
 	up, err := x.objectsUpstream(upstream)
 	if err == nil {
-		x.plan.add(up, "")
+		x.plan.add(up, "", noRoute)
 	}
 	return err
 }
@@ -93,7 +106,7 @@ func (x *exchange) routeModel(pinned ownership) error {
 	if dep == nil {
 		return modelNotFound(x.model)
 	}
-	x.plan.deployment = dep
+	x.plan.deployment, x.plan.pool = dep, x.g.board.Pool(dep)
 	x.record.Deployment = dep.Name
 	var order [maxSteps]int
 	for _, i := range orderRoutes(dep.Routes, order[:0]) {
@@ -109,7 +122,7 @@ func (x *exchange) routeModel(pinned ownership) error {
 		if model == "" {
 			model = x.model
 		}
-		x.plan.add(up, model)
+		x.plan.add(up, model, i)
 	}
 	switch {
 	case x.plan.n > 0:
@@ -135,7 +148,7 @@ func (x *exchange) routeModel(pinned ownership) error {
 	if pinned.deployment == x.model {
 		model = pinned.model
 	}
-	x.plan.add(up, model)
+	x.plan.add(up, model, noRoute)
 	return nil
 }
 
@@ -153,7 +166,7 @@ func (x *exchange) routeModelless() error {
 	c, p := x.g.cfg.Catalog, &x.id.Principal
 	if id := x.id.Project.Upstream; id != "" {
 		if up := c.Upstream(id); up != nil && x.mayReach(up) {
-			x.plan.add(up, "")
+			x.plan.add(up, "", noRoute)
 			return nil
 		}
 	}
@@ -180,7 +193,7 @@ func (x *exchange) routeModelless() error {
 		return &gatehouse.Error{Kind: gatehouse.Invalid, Code: "upstream_missing",
 			Message: "This call names no model and the project can reach no upstream. Add an upstream and a deployment (gatehouse apply)."}
 	}
-	x.plan.add(only, "")
+	x.plan.add(only, "", noRoute)
 	return nil
 }
 
