@@ -45,7 +45,7 @@ func (tx *Tx) CreateKey(k *gatehouse.Key) error {
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, 1)`
 	tx.stamp(&k.CreatedAt)
 	if k.OwnerResource != "" {
-		// What the other owners' foreign keys say, in the place of one: see migration 4. Neither column of a resource ever changes.
+		// What the other owners' foreign keys say, in the place of one: see migration 5. Neither column of a resource ever changes.
 		switch owner, err := tx.Resource(k.OwnerResource); {
 		case err != nil:
 			return err
