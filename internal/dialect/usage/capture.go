@@ -12,7 +12,8 @@ import (
 const maxValue = 8 << 10
 
 // Slot names a small value that an answer may hold. Each is looked for at the top level of the JSON and inside a top-level
-// member "response", which is where the events of a Responses stream carry theirs; the last occurrence stands.
+// member "response", which is where the events of a Responses stream carry theirs, and of a "body" in that, which is where a line of
+// a batch's output does; the last occurrence stands.
 type Slot uint8
 
 // The slots, by the name of their member.
@@ -30,11 +31,13 @@ const (
 	Thread                   // thread_id
 	OutputFile               // output_file_id of a batch
 	ErrorFile                // error_file_id of a batch
+	Seconds                  // seconds of a video
+	Trained                  // trained_tokens of a fine-tuning job
 	slots
 )
 
 var slotNames = [slots]string{"usage", "id", "object", "model", "service_tier", "status", "error", "type", "duration", "conversation",
-	"thread_id", "output_file_id", "error_file_id"}
+	"thread_id", "output_file_id", "error_file_id", "seconds", "trained_tokens"}
 
 // Count names members that Capture counts.
 type Count uint8
@@ -53,7 +56,7 @@ var countPaths = [counts][]string{
 	ChoiceLists:   {"choices"},
 	Choices:       {"choices[]"},
 	Deltas:        {"choices[].delta"},
-	Data:          {"data[]"},
+	Data:          {"data[]", "response.body.data[]"},
 	PromptFilters: {"prompt_filter_results", "prompt_annotations"},
 }
 
@@ -223,7 +226,7 @@ var root = places()
 func places() *node {
 	top := &node{}
 	for slot, name := range slotNames {
-		for _, path := range []string{name, "response." + name} {
+		for _, path := range []string{name, "response." + name, "response.body." + name} {
 			n := top.at(path)
 			n.slot, n.keep = Slot(slot), n.keep|keepSlot
 		}

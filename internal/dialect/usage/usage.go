@@ -239,3 +239,9 @@ func decimal(raw []byte, shift int) (n int64, exact, ok bool) {
 	}
 	return n, exact, true
 }
+
+// Whole returns a JSON number that is a whole count, and false for anything else.
+func Whole(raw []byte) (int64, bool) {
+	n, exact, ok := decimal(raw, 0)
+	return n, ok && exact
+}
