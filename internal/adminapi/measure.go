@@ -54,11 +54,32 @@ func (a *API) findRequest(ctx context.Context, c *call, id string) (r *gatehouse
 	if err != nil {
 		return nil, err
 	}
+	if err := a.counted(ctx, r); err != nil {
+		return nil, err
+	}
 	// A request whose credential was not known belongs to no organization: whoever administers this installation may see it.
 	if r.Organization != c.who.Organization && r.Organization != "" {
 		return nil, notFound
 	}
 	return r, nil
+}
+
+// counted completes the decision behind a request whose work has ended since: the usage is on record under the work's id.
+func (a *API) counted(ctx context.Context, r *gatehouse.Request) error {
+	if r.Confidence != gatehouse.Pending {
+		return nil
+	}
+	return a.cfg.DB.View(ctx, func(tx *store.Tx) error {
+		u, err := tx.Usage(r.Work)
+		switch {
+		case gatehouse.KindOf(err) == gatehouse.NotFound:
+			return nil
+		case err != nil:
+			return err
+		}
+		r.Units, r.Confidence, r.Cost, r.CostKnown = &u.Units, u.Confidence, u.Cost, u.CostKnown
+		return nil
+	})
 }
 
 // usageLine is one line of /gatehouse/v1/usage.
@@ -75,7 +96,7 @@ type usageLine struct {
 }
 
 // products are everything usage is counted in.
-var products = []string{"completions", "embeddings", "moderations", "images", "audio_speeches", "audio_transcriptions", "decisions"}
+var products = []string{"completions", "embeddings", "moderations", "images", "audio_speeches", "audio_transcriptions", "decisions", "videos", "fine_tuning"}
 
 // usage shows what was used between two points in time, by any of day, project, key, model and product.
 func (a *API) usage(ctx context.Context, c *call) (any, error) {

@@ -69,6 +69,9 @@ type Op struct {
 	Refs    []PathRef  // objects the path names, outermost first
 	List    bool       // answers with objects of the whole upstream account
 
+	Begins gatehouse.WorkKind // the work that goes on after an answer, counted by the object's id; "" for none
+	Shows  gatehouse.WorkKind // an answer shows how far such work is; it costs nothing itself
+
 	Owned       bool // every object the path names, and what the answer creates, belongs to one project, and that is enforced
 	SoleTenant  bool // answered only where the upstream's credential serves one project
 	Once        bool // a create: may be sent a second time only if no byte of the first was written
@@ -178,6 +181,7 @@ func build(rows []Op) []*Op {
 		if o.Method != http.MethodGet && o.Method != http.MethodDelete && o.Meter == "" {
 			o.Once = true
 		}
+		o.readWork()
 		o.readFields()
 		o.InjectUsage = o.At.IncludeUsage >= 0
 		ops[i] = o

@@ -194,7 +194,7 @@ var ops = build([]Op{
 	{Name: "threads.runs.retrieve", Method: get, Pattern: "/threads/{thread_id}/runs/{run_id}", Owned: true},
 	{Name: "threads.runs.update", Method: post, Pattern: "/threads/{thread_id}/runs/{run_id}", Body: BodyJSON, Owned: true},
 	{Name: "threads.runs.cancel", Method: post, Pattern: "/threads/{thread_id}/runs/{run_id}/cancel", Owned: true},
-	{Name: "threads.runs.submit_tool_outputs", Method: post, Pattern: "/threads/{thread_id}/runs/{run_id}/submit_tool_outputs", Body: BodyJSON, Usage: usage.Run, Meter: "completions", Hands: usage.MadeFile, Owned: true, Once: true},
+	{Name: "threads.runs.submit_tool_outputs", Method: post, Pattern: "/threads/{thread_id}/runs/{run_id}/submit_tool_outputs", Body: BodyJSON, Usage: usage.Run, Hands: usage.MadeFile, Owned: true, Once: true},
 	{Name: "threads.runs.steps.list", Method: get, Pattern: "/threads/{thread_id}/runs/{run_id}/steps", Hands: usage.MadeFile, Owned: true},
 	{Name: "threads.runs.steps.retrieve", Method: get, Pattern: "/threads/{thread_id}/runs/{run_id}/steps/{step_id}", Hands: usage.MadeFile, Owned: true},
 

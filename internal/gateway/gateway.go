@@ -25,6 +25,7 @@ import (
 	"gatehouse/internal/dialect/sse"
 	"gatehouse/internal/dialect/strictjson"
 	"gatehouse/internal/dialect/usage"
+	"gatehouse/internal/dialect/work"
 	"gatehouse/internal/gateway/health"
 	"gatehouse/internal/gateway/outbound"
 	"gatehouse/internal/ledger"
@@ -41,6 +42,9 @@ type Config struct {
 	Resolve func(ctx context.Context, organization, reference string) (secret.Text, error)
 	// FindObject reads who owns an object from the database, for objects this node does not know.
 	FindObject func(ctx context.Context, id string) (*gatehouse.Object, error)
+	// WorkSeen is told that an answer has shown the end of work that outlives its request, and what it used. It must not block. nil:
+	// nobody is told.
+	WorkSeen func(id string, r work.Report)
 	// Mock returns where the built-in mock listens and the bearer token it demands, and starts it if need be.
 	Mock func() (url string, token secret.Text, err error)
 
@@ -189,23 +193,24 @@ type current struct {
 	record     gatehouse.Request
 	attempts   [maxAttempts]gatehouse.Attempt
 
-	hasModel  bool // the body has a model
-	account   bool // the body asks for what the whole upstream account has
-	passedOn  bool // the body goes upstream as it arrives
-	bodyRead  bool // and was read to its end
-	storeTrue bool // and says "store": true
-	stream    bool // the caller asked for a stream
-	asked     bool // and for its usage
-	tapped    bool // the answer is a stream: the tap has counted it, not capture
-	held      bool
-	settled   bool
-	crowded   bool // there are more open requests than there may be
-	consumed  bool // an upstream had the whole request: what it did with it may cost something
-	released  bool // it answered that it did nothing
-	complete  bool // what the answer made is recorded
-	wrote     bool // the head of the answer is out: an error can no longer be a status
-	aborted   bool // the answer must not look complete: the connection ends with it
-	listed    bool // in live
+	hasModel   bool // the body has a model
+	account    bool // the body asks for what the whole upstream account has
+	passedOn   bool // the body goes upstream as it arrives
+	bodyRead   bool // and was read to its end
+	storeTrue  bool // and says "store": true
+	background bool // the caller asked for work in the background
+	stream     bool // the caller asked for a stream
+	asked      bool // and for its usage
+	tapped     bool // the answer is a stream: the tap has counted it, not capture
+	held       bool
+	settled    bool
+	crowded    bool // there are more open requests than there may be
+	consumed   bool // an upstream had the whole request: what it did with it may cost something
+	released   bool // it answered that it did nothing
+	complete   bool // what the answer made is recorded
+	wrote      bool // the head of the answer is out: an error can no longer be a status
+	aborted    bool // the answer must not look complete: the connection ends with it
+	listed     bool // in live
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}

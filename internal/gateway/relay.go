@@ -338,6 +338,7 @@ func (x *exchange) finishAnswer(rest int) error {
 		}
 	}
 	x.complete = true
+	x.showWork()
 	return x.settleWith(rest)
 }
 

@@ -82,6 +82,7 @@ func (x *exchange) readFields() error {
 	x.stream = f.True(f.Span(at.Stream))
 	x.asked = f.True(f.Span(at.IncludeUsage))
 	x.record.Stream = x.stream
+	x.background = f.True(f.Span(at.Background))
 	x.store = f.Span(at.Store)
 	x.storeTrue = f.True(x.store)
 	if x.call.Op.Usage == usage.Speech {
@@ -132,7 +133,7 @@ func (x *exchange) reserve() error {
 	x.charge = ledger.Charge{
 		RequestID: x.record.ID, Organization: p.Organization, Project: p.Project, Key: p.Actor.Key, User: p.Actor.User, ServiceAccount: p.Actor.ServiceAccount,
 		Product: x.call.Op.Meter, Model: x.record.Model, Dialect: first.upstream.Dialect, Upstream: first.upstream.Name, UpstreamModel: first.model, ServiceTier: x.tier,
-		At: x.record.At, Input: max(x.body.size, 1), Output: x.outputBound(first),
+		At: x.record.At, Input: max(x.body.size, 1), Output: x.outputBound(first), VideoMilliseconds: x.videoBound(),
 	}
 	if err := x.g.cfg.Ledger.Reserve(&x.charge, &x.hold); err != nil {
 		return err
@@ -183,6 +184,7 @@ func (x *exchange) settle() error {
 	if model == "" {
 		x.settlement.UpstreamModel = x.answer.model
 	}
+	x.beginWork()
 	return x.hold.Settle(&x.settlement)
 }
 

@@ -31,6 +31,7 @@ import (
 	"gatehouse/internal/gateway"
 	"gatehouse/internal/ledger"
 	"gatehouse/internal/secret"
+	"gatehouse/internal/steward"
 	"gatehouse/internal/store"
 	"gatehouse/internal/valkey"
 )
@@ -59,6 +60,7 @@ type Server struct {
 	catalog      *catalog.Catalog
 	ledger       *ledger.Ledger
 	gateway      *gateway.Gateway
+	steward      *steward.Steward
 	admin        *admin.Service
 	auth         *authn.Authenticator
 	policy       custody.Policy
@@ -328,6 +330,12 @@ func (s *Server) openGateway() error {
 		s.access = newLineBuffer(s.opts.Log)
 		access = slog.New(slog.NewJSONHandler(s.access, nil))
 	}
+	s.steward = steward.New(steward.Config{
+		DB: s.db, Ledger: s.ledger, Now: s.opts.Now, Logger: s.log,
+		Fetch: func(ctx context.Context, w *gatehouse.Work, path string) (int, io.ReadCloser, error) {
+			return s.gateway.Fetch(ctx, w, path)
+		},
+	})
 	s.gateway = gateway.New(gateway.Config{
 		Catalog: s.catalog, Auth: s.auth, Ledger: s.ledger,
 		Resolve: func(ctx context.Context, organization, reference string) (secret.Text, error) {
@@ -340,8 +348,9 @@ func (s *Server) openGateway() error {
 			})
 			return o, err
 		},
-		Mock:  s.startMock,
-		Spool: spool, BodyLimit: int64(s.cfg.Limits.Body), MemoryLimit: int64(s.cfg.Limits.Memory), StreamLimit: s.cfg.Limits.Streams,
+		WorkSeen: s.steward.Seen,
+		Mock:     s.startMock,
+		Spool:    spool, BodyLimit: int64(s.cfg.Limits.Body), MemoryLimit: int64(s.cfg.Limits.Memory), StreamLimit: s.cfg.Limits.Streams,
 		TrustedProxies: s.trusted, AccessLog: access, Logger: s.log, Now: s.opts.Now, Timeouts: s.opts.Timeouts,
 	})
 	return nil
@@ -371,6 +380,13 @@ func (s *Server) Run(ctx context.Context) error {
 			failed <- fmt.Errorf("ledger: %w", err)
 		}
 	}()
+	stewardCtx, stopSteward := context.WithCancel(work)
+	defer stopSteward()
+	stewardDone := make(chan struct{})
+	go func() { // the steward: ends when stopSteward is called
+		defer close(stewardDone)
+		s.steward.Run(stewardCtx)
+	}()
 	s.duties.Add(3)
 	go s.watchClock(work)
 	go s.recordIncidents(work)
@@ -389,6 +405,8 @@ func (s *Server) Run(ctx context.Context) error {
 	case failure = <-failed:
 		s.log.Error("stopping", "error", failure)
 	}
+	stopSteward()
+	<-stewardDone
 	s.drain()
 	stopLedger()
 	<-ledgerDone

@@ -33,11 +33,12 @@ const (
 	ErrorFile                // error_file_id of a batch
 	Seconds                  // seconds of a video
 	Trained                  // trained_tokens of a fine-tuning job
+	InputFile                // input_file_id of a batch
 	slots
 )
 
 var slotNames = [slots]string{"usage", "id", "object", "model", "service_tier", "status", "error", "type", "duration", "conversation",
-	"thread_id", "output_file_id", "error_file_id", "seconds", "trained_tokens"}
+	"thread_id", "output_file_id", "error_file_id", "seconds", "trained_tokens", "input_file_id"}
 
 // Count names members that Capture counts.
 type Count uint8

@@ -30,16 +30,14 @@ type Lines struct {
 	Counted int64 // lines that said what they used
 }
 
-// NewLines returns a sum over the files of a batch that called an endpoint.
-func NewLines(endpoint string) *Lines {
-	shape := usage.Responses
-	switch {
-	case strings.HasSuffix(endpoint, "/embeddings"):
+// NewLines returns a sum over the files of a batch whose lines count in a product, as gatehouse.Usage names it.
+func NewLines(product string) *Lines {
+	shape := usage.Responses // and Chat, which says the same in other words
+	switch product {
+	case "embeddings":
 		shape = usage.Embeddings
-	case strings.Contains(endpoint, "/images/"):
+	case "images":
 		shape = usage.Images
-	case strings.HasSuffix(endpoint, "/completions"):
-		shape = usage.Chat
 	}
 	return &Lines{shape: shape, sums: map[string]*Sum{}}
 }

@@ -80,7 +80,8 @@ type Report struct {
 	Reported    bool // the object says what was used; otherwise Units is an estimate, or of a batch perhaps to be found in its files
 	Model       string
 	ServiceTier string
-	OutputFile  string // of a batch
+	InputFile   string // of a batch, as are the next
+	OutputFile  string
 	ErrorFile   string
 }
 
@@ -92,7 +93,7 @@ func Read(k gatehouse.WorkKind, id string, c *usage.Capture) (Report, bool) {
 		return Report{}, false
 	}
 	r := Report{Ended: Ended(k, status), Model: c.Text(usage.Model), ServiceTier: c.Text(usage.ServiceTier),
-		OutputFile: c.Text(usage.OutputFile), ErrorFile: c.Text(usage.ErrorFile)}
+		InputFile: c.Text(usage.InputFile), OutputFile: c.Text(usage.OutputFile), ErrorFile: c.Text(usage.ErrorFile)}
 	if r.ServiceTier == "auto" {
 		r.ServiceTier = ""
 	}

@@ -66,14 +66,13 @@ func TestObjects(t *testing.T) {
 
 func TestLines(t *testing.T) {
 	var out strings.Builder
-	for _, endpoint := range []string{"chat/completions", "embeddings", "images/generations", "videos"} {
-		short, _, _ := strings.Cut(endpoint, "/")
-		text, err := os.ReadFile(filepath.Join("testdata", "lines."+short+".jsonl"))
+	for _, product := range []string{"completions", "embeddings", "images", "videos"} {
+		text, err := os.ReadFile(filepath.Join("testdata", "lines."+product+".jsonl"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for size := range 70 { // of the pieces
-			l := NewLines("/v1/" + endpoint)
+			l := NewLines(product)
 			for rest := text; len(rest) > 0; {
 				n := min(len(rest), 1+size*size)
 				_, _ = l.Write(rest[:n])
@@ -84,7 +83,7 @@ func TestLines(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			line := fmt.Sprintf("%s: %d lines: %s\n", endpoint, l.Counted, got)
+			line := fmt.Sprintf("%s: %d lines: %s\n", product, l.Counted, got)
 			if size == 0 {
 				out.WriteString(line)
 			} else if !strings.HasSuffix(out.String(), line) {
@@ -96,7 +95,7 @@ func TestLines(t *testing.T) {
 }
 
 func TestManyModelsStayBounded(t *testing.T) {
-	l := NewLines("/v1/responses")
+	l := NewLines("completions")
 	for i := range 1000 {
 		fmt.Fprintf(l, `{"response":{"body":{"model":"m%d","usage":{"input_tokens":1,"output_tokens":2}}}}`+"\n", rand.N(500)+i)
 	}
@@ -153,7 +152,7 @@ func FuzzRead(f *testing.F) {
 				t.Errorf("%s: %+v", kind, r)
 			}
 		}
-		l := NewLines("/v1/chat/completions")
+		l := NewLines("completions")
 		_, _ = l.Write(text)
 		l.End()
 		if l.Counted > int64(bytes.Count(text, []byte("\n")))+1 {
