@@ -443,8 +443,8 @@ deployments:
 	sinks = append(sinks, sink{"files below data", files.Bytes(), control}, sink{"journal", journal.Bytes(), "gpt-4o-mini"})
 	for _, table := range []struct{ name, query, control string }{
 		{"audit events", `SELECT body FROM events`, "api_key.created"},
-		{"explain records", `SELECT body FROM requests`, mine},
-		{"usage rows", `SELECT id || ' ' || model || ' ' || upstream_model || ' ' || service_tier || ' ' || key_id FROM usage`, keys["id"]},
+		{"explain records", `SELECT body FROM request_pages`, mine},
+		{"usage rows", `SELECT body FROM usage_pages`, keys["id"]},
 		{"upstreams", `SELECT name || ' ' || base_url || ' ' || COALESCE(credential, '') FROM upstreams`, "env://UPSTREAM_API_KEY"},
 	} {
 		sinks = append(sinks, sink{table.name, rowsText(t, data, table.query), table.control})

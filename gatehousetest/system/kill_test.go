@@ -246,9 +246,9 @@ func TestKillUnderLoad(t *testing.T) {
 		case !ok:
 			lost++
 			t.Errorf("%s (%s) was complete and is not in usage", id, shapes[which].name)
-		case row != gatehouse.Reported:
+		case row.Confidence != gatehouse.Reported:
 			estimated++
-			t.Errorf("%s (%s) was complete, and usage says %s", id, shapes[which].name, row)
+			t.Errorf("%s (%s) was complete, and usage says %s", id, shapes[which].name, row.Confidence)
 		}
 	}
 	cut := map[gatehouse.Confidence]int{}
@@ -257,7 +257,7 @@ func TestKillUnderLoad(t *testing.T) {
 		if !ok {
 			t.Errorf("%s had begun and is not in usage", id)
 		}
-		cut[row]++
+		cut[row.Confidence]++
 	}
 	t.Logf("complete: %d lost, %d not as reported; begun and broken: %v", lost, estimated, cut)
 	if cut[gatehouse.Recovered] == 0 {
@@ -326,51 +326,47 @@ func database(tb testing.TB, data string) *sql.DB {
 	return db
 }
 
-// readUsage returns where the numbers of every row of usage come from, by id, and fails on an id that is there twice.
-func readUsage(tb testing.TB, data string) map[string]gatehouse.Confidence {
+// readUsage returns the settled requests of a database by id, and fails on an id that is there twice.
+func readUsage(tb testing.TB, data string) map[string]gatehouse.Usage {
 	tb.Helper()
-	list, err := database(tb, data).QueryContext(tb.Context(), `SELECT id, confidence FROM usage`)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer list.Close()
-	rows := map[string]gatehouse.Confidence{}
-	for list.Next() {
-		var id, confidence string
-		if err := list.Scan(&id, &confidence); err != nil {
-			tb.Fatal(err)
+	rows := map[string]gatehouse.Usage{}
+	view(tb, data, func(tx *store.Tx) error {
+		err := tx.EachUsage(func(u *gatehouse.Usage) error {
+			if _, twice := rows[u.ID]; twice {
+				tb.Errorf("%s is in usage twice", u.ID)
+			}
+			rows[u.ID] = *u
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		if _, twice := rows[id]; twice {
-			tb.Errorf("%s is in usage twice", id)
+		n, err := tx.CountUsage()
+		if err == nil && n != int64(len(rows)) {
+			tb.Errorf("the store counts %d settled requests, there are %d", n, len(rows))
 		}
-		rows[id] = gatehouse.Confidence(confidence)
-	}
-	if err := list.Err(); err != nil {
-		tb.Fatal(err)
-	}
-	// And the store sees the same.
+		return err
+	})
+	return rows
+}
+
+// view reads a node's database through the store.
+func view(tb testing.TB, data string, fn func(*store.Tx) error) {
+	tb.Helper()
 	db, err := store.Open(tb.Context(), "sqlite:"+filepath.Join(data, "gatehouse.db"), store.Config{})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	defer db.Close()
-	err = db.View(tb.Context(), func(tx *store.Tx) error {
-		n, err := tx.CountUsage()
-		if err == nil && n != int64(len(rows)) {
-			tb.Errorf("the store counts %d rows of usage, there are %d", n, len(rows))
-		}
-		return err
-	})
-	if err != nil {
+	if err := db.View(tb.Context(), fn); err != nil {
 		tb.Fatal(err)
 	}
-	return rows
 }
 
-func confidences(rows map[string]gatehouse.Confidence) string {
+func confidences(rows map[string]gatehouse.Usage) string {
 	counts := map[gatehouse.Confidence]int{}
-	for _, c := range rows {
-		counts[c]++
+	for _, u := range rows {
+		counts[u.Confidence]++
 	}
 	var parts []string
 	for c, n := range counts {
@@ -380,26 +376,62 @@ func confidences(rows map[string]gatehouse.Confidence) string {
 	return strings.Join(parts, ", ")
 }
 
-// checkSums compares the rollups of every width with the rows they are the sums of, both ways.
+// sum is what a row of rollups is kept by, and what it says.
+type sum struct {
+	organization, product, project, key, user, account, model, tier string
+	batch                                                           bool
+	bucket                                                          int64
+}
+
+// checkSums compares the rollups of every width, read with SQL of the test's own, with the settled requests they are the sums of.
 func checkSums(tb testing.TB, data string) {
 	tb.Helper()
-	const units = `input, cached, cache_write, input_text, input_audio, input_image, cached_audio, cached_image, output, reasoning,
-		output_text, output_audio, output_image, images, characters, audio_milliseconds, video_milliseconds, trained`
-	sums := "SUM(" + strings.ReplaceAll(units, ",", "), SUM(") + ")"
-	const dimensions = `organization, product, project, key_id, user_id, service_account, model, service_tier, batch`
-	db := database(tb, data)
-	for _, width := range []int{60_000, 3_600_000, 86_400_000} {
-		rows := fmt.Sprintf(`SELECT %s, at - at %% %d AS b, COUNT(*), SUM(1 - cost_known), SUM(cost_known * cost), %s FROM usage GROUP BY %s, b`, dimensions, width, sums, dimensions)
-		rolled := fmt.Sprintf(`SELECT %s, bucket, requests, unpriced, cost, %s FROM rollups WHERE width = %d`, dimensions, units, width)
-		var missing, extra, count, requests int
-		query := fmt.Sprintf(`SELECT (SELECT COUNT(*) FROM (%s EXCEPT %s)), (SELECT COUNT(*) FROM (%s EXCEPT %s)), (SELECT COUNT(*) FROM (%s)), (SELECT SUM(requests) FROM rollups WHERE width = %d)`,
-			rows, rolled, rolled, rows, rows, width)
-		if err := db.QueryRowContext(tb.Context(), query).Scan(&missing, &extra, &count, &requests); err != nil {
+	const query = `SELECT organization, product, project, key_id, user_id, service_account, model, service_tier, batch, bucket, requests, unpriced, cost,
+		input, cached, cache_write, input_text, input_audio, input_image, cached_audio, cached_image, output, reasoning,
+		output_text, output_audio, output_image, images, characters, audio_milliseconds, video_milliseconds, trained FROM rollups WHERE width = $1`
+	rows := readUsage(tb, data)
+	for _, width := range []int64{60_000, 3_600_000, 86_400_000} {
+		want := map[sum]store.Sums{}
+		for _, u := range rows {
+			k := sum{u.Organization, u.Product, u.Project, u.Key, u.User, u.ServiceAccount, u.Model, u.ServiceTier, u.Batch, int64(u.At) - int64(u.At)%width}
+			s := want[k]
+			s.Requests++
+			if u.CostKnown {
+				s.Cost += u.Cost
+			} else {
+				s.Unpriced++
+			}
+			s.Units.Add(u.Units)
+			want[k] = s
+		}
+		list, err := database(tb, data).QueryContext(tb.Context(), query, width)
+		if err != nil {
 			tb.Fatal(err)
 		}
-		tb.Logf("rollups of %d ms: %d sums over %d requests", width, count, requests)
-		if missing != 0 || extra != 0 || count == 0 {
-			tb.Errorf("rollups of %d ms: %d sums of rows are not there, %d are of no rows, of %d", width, missing, extra, count)
+		defer list.Close()
+		requests := int64(0)
+		for list.Next() {
+			var k sum
+			var s store.Sums
+			n := &s.Units
+			err := list.Scan(&k.organization, &k.product, &k.project, &k.key, &k.user, &k.account, &k.model, &k.tier, &k.batch, &k.bucket, &s.Requests, &s.Unpriced, (*int64)(&s.Cost),
+				&n.Input, &n.Cached, &n.CacheWrite, &n.InputText, &n.InputAudio, &n.InputImage, &n.CachedAudio, &n.CachedImage, &n.Output, &n.Reasoning,
+				&n.OutputText, &n.OutputAudio, &n.OutputImage, &n.Images, &n.Characters, &n.Milliseconds, &n.VideoMilliseconds, &n.Trained)
+			if err != nil {
+				tb.Fatal(err)
+			}
+			if want[k] != s {
+				tb.Errorf("rollup of %d ms %+v\n  is %+v\nwant %+v", width, k, s, want[k])
+			}
+			delete(want, k)
+			requests += s.Requests
+		}
+		if err := list.Err(); err != nil {
+			tb.Fatal(err)
+		}
+		tb.Logf("rollups of %d ms: sums over %d requests", width, requests)
+		if len(want) != 0 || requests == 0 || requests != int64(len(rows)) {
+			tb.Errorf("rollups of %d ms: %d sums are not there; they count %d requests of %d", width, len(want), requests, len(rows))
 		}
 	}
 }
@@ -407,22 +439,10 @@ func checkSums(tb testing.TB, data string) {
 // checkExplained wants the decision behind every answer a client saw complete, and says what it was.
 func checkExplained(tb testing.TB, data string, h *herd) {
 	tb.Helper()
-	list, err := database(tb, data).QueryContext(tb.Context(), `SELECT id FROM requests`)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer list.Close()
 	known := map[string]bool{}
-	for list.Next() {
-		var id string
-		if err := list.Scan(&id); err != nil {
-			tb.Fatal(err)
-		}
-		known[id] = true
-	}
-	if err := list.Err(); err != nil {
-		tb.Fatal(err)
-	}
+	view(tb, data, func(tx *store.Tx) error {
+		return tx.EachRequest(func(q *gatehouse.Request) error { known[q.ID] = true; return nil })
+	})
 	missing := 0
 	for id := range h.complete {
 		if !known[id] {

@@ -205,8 +205,8 @@ func TestDrain(t *testing.T) {
 	}
 	t.Logf("new connections refused after %v, long stream cut after %v, process gone after %v", refusedAfter.Round(time.Millisecond), cutAfter.Round(time.Millisecond), time.Since(at).Round(time.Millisecond))
 	rows := readUsage(t, filepath.Join(s.dir, "data"))
-	if rows[got.id] != gatehouse.Reported || rows[cut.id] != gatehouse.Estimated {
-		t.Errorf("usage of the finished stream: %q, of the cut one: %q", rows[got.id], rows[cut.id])
+	if rows[got.id].Confidence != gatehouse.Reported || rows[cut.id].Confidence != gatehouse.Estimated {
+		t.Errorf("usage of the finished stream: %q, of the cut one: %q", rows[got.id].Confidence, rows[cut.id].Confidence)
 	}
 }
 
@@ -286,8 +286,8 @@ func TestFullDisk(t *testing.T) {
 	}
 	rows := readUsage(t, data)
 	for id := range served {
-		if rows[id] != gatehouse.Reported {
-			t.Errorf("%s was answered and usage says %q", id, rows[id])
+		if rows[id].Confidence != gatehouse.Reported {
+			t.Errorf("%s was answered and usage says %q", id, rows[id].Confidence)
 		}
 	}
 	t.Logf("%d answered, %d refused on the full disk, %d usage rows", len(served), refused+1, len(rows))

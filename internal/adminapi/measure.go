@@ -41,15 +41,10 @@ func (a *API) findRequest(ctx context.Context, c *call, id string) (r *gatehouse
 				return nil
 			}
 		}
-		list, _, err := tx.Requests(store.RequestFilter{Organization: c.who.Organization, ClientRequestID: id}, store.Page{Limit: 1, Desc: true})
-		if err != nil {
-			return err
-		}
-		if len(list) == 0 {
+		if r, err = tx.RequestNamed(c.who.Organization, id); gatehouse.KindOf(err) == gatehouse.NotFound {
 			return notFound
 		}
-		r = &list[0]
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, err

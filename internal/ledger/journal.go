@@ -21,7 +21,7 @@ const (
 	segmentSuffix = ".seg"
 	damagedSuffix = ".damaged" // a segment with unreadable bytes is kept under this name once the rest is recorded
 	// wakeRecords is how many unrecorded requests wake the drainer before its time.
-	wakeRecords = 512
+	wakeRecords = 4096
 	// carryBytes bounds one write of held records that move to the newest segment, and so how long it keeps others waiting.
 	carryBytes = 64 << 10
 	// probeBytes is what must be writable before a journal that could not be written is said to be: room for some requests.

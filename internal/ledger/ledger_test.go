@@ -518,19 +518,20 @@ func TestDatabaseAwayKeepsMemoryBounded(t *testing.T) {
 	k := newBook()
 	l := small(opened(t, t.TempDir(), k))
 	k.set(errAway)
-	fill(t, l, 0, 3000)
+	const n = 6 * batchRecords
+	fill(t, l, 0, n)
 	if err := l.Flush(t.Context()); !errors.Is(err, errAway) {
 		t.Errorf("Flush without a database = %v", err)
 	}
 	if got := len(l.drainer.entries); got > batchRecords {
 		t.Errorf("the drainer keeps %d records", got)
 	}
-	if s := l.Stats(); s.PendingBytes < 3000*200 || s.RecordErrors == 0 {
+	if s := l.Stats(); s.PendingBytes < n*200 || s.RecordErrors == 0 {
 		t.Errorf("stats = %+v", s)
 	}
 	k.set(nil)
 	flush(t, l)
-	if len(k.usage) != 3000 || k.largest > 2*batchRecords {
+	if len(k.usage) != n || k.largest > 2*batchRecords {
 		t.Errorf("%d usage rows, the largest batch has %d", len(k.usage), k.largest)
 	}
 	if s := l.Stats(); s.Segments > 2 || s.PendingBytes > 100 {

@@ -79,8 +79,9 @@ var sqliteEngine = engine{
 	serialize:  func(context.Context, *sql.Tx, string) error { return nil },
 	lockSchema: func(context.Context, *sql.Tx) error { return nil },
 	tables:     tablesSQLite,
-	// SQLite's own name for order by bytes; it has no collation "C".
-	ddl: func(script string) string { return strings.ReplaceAll(script, `COLLATE "C"`, `COLLATE BINARY`) },
+	// SQLite's own name for order by bytes; it has no collation "C". A table WITHOUT ROWID is one tree in place of two: for those that
+	// are all key.
+	ddl: strings.NewReplacer(`COLLATE "C"`, `COLLATE BINARY`, `/* WITHOUT ROWID */`, `WITHOUT ROWID`).Replace,
 	// $N works as well, but SQLite takes it for a name and walks all names to find one: half the cost of an insert of many rows.
 	placeholder: func(int) string { return "?" },
 	classify:    classifySQLite,

@@ -13,37 +13,63 @@ type insert struct {
 	head    string
 	tail    string
 	columns int
+	sizes   []int // the sizes in which rows go out, largest first and 1 last; nil: fewRows
 }
 
-// insertRows are the sizes in which rows go out, largest first. Few sizes, so that each statement is prepared once and used often.
-var insertRows = [...]int{32, 4, 1}
+// Few sizes, so that each statement is prepared once and used often: of rows with many columns, with few, and of rows that go alone.
+var (
+	fewRows  = []int{32, 4, 1}
+	manyRows = []int{256, 32, 4, 1}
+	oneRow   = []int{1}
+)
 
 // inserts lists every insert of many rows.
-var inserts = [...]*insert{&insertUsage, &insertRollups, &insertRequests, &insertLastUsed, &insertObjects, &insertWork, &insertBatchInputs}
+var inserts = [...]*insert{&insertUsageIDs, &insertUsagePages, &insertRollups, &insertRequestIDs, &insertRequestNames, &insertRequestPages,
+	&insertLastUsed, &insertObjects, &insertWork, &insertBatchInputs}
 
 // run inserts one row per key: what row makes of it. It calls returned with each id that RETURNING gives; nil where the statement
 // returns nothing.
 func (i *insert) run(r *recorder, keys []string, row func(key string) []any, returned func(id string)) error {
-	args := make([]any, 0, min(len(keys), insertRows[0])*i.columns)
-	for _, size := range insertRows {
-		for ; len(keys) >= size; keys = keys[size:] {
+	return i.rows(r, len(keys), func(args []any, k int) []any { return append(args, row(keys[k])...) }, returned)
+}
+
+// rows inserts n rows: what row appends for each. It calls returned as run does, and counts in r.inserted the rows that are new
+// where the statement returns nothing.
+func (i *insert) rows(r *recorder, n int, row func(args []any, k int) []any, returned func(id string)) error {
+	args := r.args
+	k := 0
+	for _, size := range i.batches() {
+		for ; n-k >= size; k += size {
 			args = args[:0]
-			for _, key := range keys[:size] {
-				args = append(args, row(key)...)
+			for j := range size {
+				args = row(args, k+j)
 			}
 			if err := i.send(r, size, args, returned); err != nil {
 				return r.db.fail(i.op, err)
 			}
 		}
 	}
+	r.args = args
 	return nil
+}
+
+func (i *insert) batches() []int {
+	if i.sizes == nil {
+		return fewRows
+	}
+	return i.sizes
 }
 
 func (i *insert) send(r *recorder, rows int, args []any, returned func(id string)) error {
 	stmt := r.tx.StmtContext(r.ctx, r.stmts[statementKey{i, rows}])
 	defer func() { _ = stmt.Close() }() // the transaction's own handle; the prepared statement stays
 	if returned == nil {
-		_, err := stmt.ExecContext(r.ctx, args...)
+		done, err := stmt.ExecContext(r.ctx, args...)
+		if err != nil {
+			return err
+		}
+		n, err := done.RowsAffected()
+		r.inserted += n
 		return err
 	}
 	result, err := stmt.QueryContext(r.ctx, args...)
@@ -100,7 +126,7 @@ func (s *statements) prepare(ctx context.Context, pool *sql.DB, placeholder func
 	}
 	ready := map[statementKey]*sql.Stmt{}
 	for _, i := range inserts {
-		for _, rows := range insertRows {
+		for _, rows := range i.batches() {
 			stmt, err := pool.PrepareContext(ctx, i.query(rows, placeholder))
 			if err != nil {
 				closeAll(ready)

@@ -102,6 +102,11 @@ func (db *DB) apply(ctx context.Context, tx *sql.Tx, steps []migration) error {
 		if _, err := tx.ExecContext(ctx, db.engine.ddl(step.script)); err != nil {
 			return db.fail("migration "+step.name, err)
 		}
+		if carry := carries[step.name]; carry != nil {
+			if err := carry(ctx, tx); err != nil {
+				return db.fail("migration "+step.name, err)
+			}
+		}
 		if _, err := tx.ExecContext(ctx, done, step.version, step.name, db.now().UnixMilli()); err != nil {
 			return db.fail("migration "+step.name, err)
 		}

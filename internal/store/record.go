@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -53,8 +52,8 @@ type NodeBeat struct {
 }
 
 // Record writes a batch in one transaction, or nothing of it. A batch may be recorded again after an error or a crash: usage
-// counts once by its ID (the first one stands) and so do the sums; a request replaces what was recorded under its ID; a key's last
-// use and an object's deletion only move forward. Text that no database can store is made storable.
+// counts once by its ID (the first one stands), and so do the sums and requests; a key's last use and an object's deletion only move
+// forward. Text that no database can store is made storable.
 //
 // An object whose id another project owns already stays that project's: it is logged and the rest of the batch is recorded.
 //
@@ -83,7 +82,7 @@ func (db *DB) recordBatch(ctx context.Context, b *Batch) error {
 	defer rollback(sqlTx)
 	r := recorder{ctx: ctx, db: db, tx: sqlTx, stmts: stmts}
 	// Every node takes rows in one order, table by table and by key within: so they wait for each other and never in a circle.
-	for _, part := range []func(*Batch) error{r.node, r.usage, r.requests, r.lastUsed, r.objects, r.deleted, r.batchInputs, r.work} {
+	for _, part := range []func(*Batch) error{r.node, r.measured, r.lastUsed, r.objects, r.deleted, r.batchInputs, r.work} {
 		if err := part(b); err != nil {
 			return err
 		}
@@ -104,6 +103,11 @@ type recorder struct {
 	tx      *sql.Tx
 	stmts   map[statementKey]*sql.Stmt
 	foreign []gatehouse.Object // objects refused because another project has them
+
+	args     []any           // for inserts, used again by the next
+	inserted int64           // rows by the inserts so far
+	page     int64           // where this batch's usage and requests go
+	settled  map[string]bool // ids of the usage that this batch recorded, as they are stored
 }
 
 func (r *recorder) exec(op, query string, args ...any) error {
@@ -134,40 +138,6 @@ func (r *recorder) node(b *Batch) error {
 	return r.exec("drop node "+b.DropNode, dropOwn, b.DropNode, b.DropIncarnation)
 }
 
-var insertUsage = insert{op: "record usage", columns: 34, head: `INSERT INTO usage (id, at, organization, project, key_id, user_id, service_account, product, model, upstream_model, upstream,
-		service_tier, batch, confidence, cost_known, cost, input, cached, cache_write, input_text, input_audio, input_image, cached_audio,
-		cached_image, output, reasoning, output_text, output_audio, output_image, images, characters, audio_milliseconds, video_milliseconds, trained) VALUES `,
-	tail: ` ON CONFLICT (id) DO NOTHING RETURNING id`}
-
-// usage inserts the rows that are new and adds those, and no others, to the sums.
-func (r *recorder) usage(b *Batch) error {
-	if len(b.Usage) == 0 {
-		return nil
-	}
-	byID := make(map[string]*gatehouse.Usage, len(b.Usage))
-	for i := range b.Usage {
-		u := &b.Usage[i]
-		if u.ID == "" {
-			return fmt.Errorf("record usage: no id")
-		}
-		if _, twice := byID[ident(u.ID)]; !twice {
-			byID[ident(u.ID)] = u
-		}
-	}
-	var fresh []*gatehouse.Usage
-	err := insertUsage.run(r, slices.Sorted(maps.Keys(byID)), func(id string) []any {
-		u := byID[id]
-		args := make([]any, 0, insertUsage.columns)
-		args = append(args, id, int64(u.At), label(u.Organization), label(u.Project), label(u.Key), label(u.User), label(u.ServiceAccount), label(u.Product),
-			label(u.Model), label(u.UpstreamModel), label(u.Upstream), label(u.ServiceTier), truth(u.Batch), label(string(u.Confidence)), truth(u.CostKnown), int64(u.Cost))
-		return appendUnits(args, &u.Units)
-	}, func(id string) { fresh = append(fresh, byID[id]) })
-	if err != nil {
-		return err
-	}
-	return r.rollup(fresh)
-}
-
 // appendUnits appends the unit columns of usage and rollups, in their order.
 func appendUnits(args []any, u *gatehouse.Units) []any {
 	for _, n := range unitFields(u) {
@@ -180,33 +150,6 @@ func appendUnits(args []any, u *gatehouse.Units) []any {
 func unitFields(u *gatehouse.Units) [18]*int64 {
 	return [18]*int64{&u.Input, &u.Cached, &u.CacheWrite, &u.InputText, &u.InputAudio, &u.InputImage, &u.CachedAudio, &u.CachedImage,
 		&u.Output, &u.Reasoning, &u.OutputText, &u.OutputAudio, &u.OutputImage, &u.Images, &u.Characters, &u.Milliseconds, &u.VideoMilliseconds, &u.Trained}
-}
-
-var insertRequests = insert{op: "record requests", columns: 7,
-	head: `INSERT INTO requests (id, client_request_id, at, organization, project, key_id, body) VALUES `,
-	tail: ` ON CONFLICT (id) DO UPDATE SET client_request_id = excluded.client_request_id, at = excluded.at, organization = excluded.organization,
-		project = excluded.project, key_id = excluded.key_id, body = excluded.body`}
-
-func (r *recorder) requests(b *Batch) error {
-	last := make(map[string]*gatehouse.Request, len(b.Requests))
-	for i := range b.Requests {
-		if b.Requests[i].ID == "" {
-			return fmt.Errorf("record request: no id")
-		}
-		last[ident(b.Requests[i].ID)] = &b.Requests[i]
-	}
-	bodies := make(map[string]string, len(last))
-	for id, q := range last {
-		body, err := json.Marshal(q) // replaces what is not UTF-8
-		if err != nil {
-			return fmt.Errorf("record request %s: %w", id, err)
-		}
-		bodies[id] = string(body)
-	}
-	return insertRequests.run(r, slices.Sorted(maps.Keys(last)), func(id string) []any {
-		q := last[id]
-		return []any{id, ident(q.ClientRequestID), int64(q.At), label(q.Organization), label(q.Project), label(q.Key), bodies[id]}
-	}, nil)
 }
 
 var insertLastUsed = insert{op: "record last use", columns: 2,
@@ -299,34 +242,4 @@ func ident(id string) string {
 	}
 	sum := sha256.Sum256([]byte(id))
 	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
-// pruneSlice bounds how many requests one transaction deletes.
-const pruneSlice = 500
-
-// pruneRequests deletes requests older than before, organization by organization, since that is how they are indexed.
-func (db *DB) pruneRequests(ctx context.Context, before gatehouse.Millis) error {
-	const query = `DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE organization = $1 AND at < $2 ORDER BY at, id LIMIT $3)`
-	organizations := []string{""} // what was refused before it was known whose it is
-	err := db.View(ctx, func(tx *Tx) error {
-		return tx.EachOrganization(func(o *gatehouse.Organization) error { organizations = append(organizations, o.ID); return nil })
-	})
-	if err != nil {
-		return err
-	}
-	for _, organization := range organizations {
-		for more := true; more; {
-			db.traced(query)
-			res, err := db.record.ExecContext(ctx, query, organization, int64(before), pruneSlice)
-			if err != nil {
-				return db.fail("prune requests", err)
-			}
-			n, err := res.RowsAffected()
-			if err != nil {
-				return db.fail("prune requests", err)
-			}
-			more = n == pruneSlice
-		}
-	}
-	return nil
 }

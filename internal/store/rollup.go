@@ -56,21 +56,25 @@ var insertRollups = insert{op: "record sums", columns: 32,
 		audio_milliseconds = rollups.audio_milliseconds + excluded.audio_milliseconds,
 		video_milliseconds = rollups.video_milliseconds + excluded.video_milliseconds, trained = rollups.trained + excluded.trained`}
 
-// rollup adds usage that was not counted before to the sums.
-func (r *recorder) rollup(fresh []*gatehouse.Usage) error {
+// rollup adds usage that was not counted before, as it is stored, to the sums.
+func (r *recorder) rollup(fresh []gatehouse.Usage) error {
 	type sum struct {
 		key rollupKey
 		Sums
 	}
 	sums := map[rollupKey]*sum{}
-	for _, u := range fresh {
-		for _, w := range widths {
-			key := rollupKey{label(u.Organization), label(u.Product), w.millis, floor(int64(u.At), w.millis), label(u.Project), label(u.Key), label(u.User),
-				label(u.ServiceAccount), label(u.Model), label(u.ServiceTier), u.Batch}
-			s := sums[key]
-			if s == nil {
-				s = &sum{key: key}
-				sums[key] = s
+	var before [3]*sum // most often the next request counts in the same sums
+	for i := range fresh {
+		u := &fresh[i]
+		for j, w := range widths {
+			key := rollupKey{u.Organization, u.Product, w.millis, floor(int64(u.At), w.millis), u.Project, u.Key, u.User, u.ServiceAccount, u.Model, u.ServiceTier, u.Batch}
+			s := before[j]
+			if s == nil || s.key != key {
+				if s = sums[key]; s == nil {
+					s = &sum{key: key}
+					sums[key] = s
+				}
+				before[j] = s
 			}
 			s.add(u)
 		}

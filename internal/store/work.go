@@ -25,7 +25,7 @@ var insertWork = insert{op: "record work", columns: 25,
 // work inserts what has begun, ends what is counted, and gives back what was claimed. A row whose usage is recorded goes, whoever
 // recorded it and when: a journal that is read a second time begins nothing again.
 func (r *recorder) work(b *Batch) error {
-	const done = `DELETE FROM work WHERE id = $1 AND EXISTS (SELECT 1 FROM usage WHERE usage.id = work.id)`
+	const done = `DELETE FROM work WHERE id = $1 AND EXISTS (SELECT 1 FROM usage_ids WHERE usage_ids.id = work.id)`
 	const later = `UPDATE work SET next = $2, tries = tries + 1, claimed_until = 0 WHERE id = $1`
 	fresh := make(map[string]*gatehouse.Work, len(b.Work))
 	ends := make(map[string]bool, len(b.Work)+len(b.WorkDone))

@@ -122,17 +122,17 @@ func testForeignText(t *testing.T, db *store.DB) {
 			if err != nil || u.ID != name || u.Units.Input != int64(i+1) || !utf8.ValidString(u.Model) || len(u.Model) > 256 {
 				t.Errorf("usage %d: %+v, %v", i, u, err)
 			}
-			q, err := tx.Request(name)
-			if err != nil || q.ID != numbered("req_", i) {
+			q, err := tx.Request(numbered("req_", i))
+			if err != nil || q.ID != numbered("req_", i) || !utf8.ValidString(q.Detail+q.Model+q.ClientRequestID) {
 				t.Errorf("request %d: %+v, %v", i, q, err)
 			}
 			o, err := tx.Object(name)
 			if err != nil || o.ID != name || o.CreatedAt != gatehouse.Millis(i+1) {
 				t.Errorf("object %d: %+v, %v", i, o, err)
 			}
-			list, _, err := tx.Requests(store.RequestFilter{Organization: "org-a", ClientRequestID: name}, store.Page{})
-			if err != nil || len(list) != 1 {
-				t.Errorf("requests of client id %d: %d, %v", i, len(list), err)
+			q, err = tx.RequestNamed("org-a", name)
+			if err != nil || q.ID != numbered("req_", i) {
+				t.Errorf("request by client id %d: %+v, %v", i, q, err)
 			}
 		}
 		u, err := tx.Usage(names[0])
@@ -293,10 +293,10 @@ func testRequests(t *testing.T, db *store.DB) {
 		UserAgent: "ünï <&>", Dialect: "openai", Method: "POST", Route: "/v1/chat/completions", Model: "gpt-4o", Deployment: "dep_1", Stream: true, Status: 200,
 		Rule: "served", Detail: "d", Attempts: []gatehouse.Attempt{{Upstream: "upst_1", Model: "m", Status: 503, Error: "busy", Millis: 12, RequestID: "up"}, {Upstream: "upst_2", Status: 200}},
 		UpstreamModel: "m", Units: &gatehouse.Units{Input: 5}, Confidence: gatehouse.Reported, Cost: 9, CostKnown: true, BytesIn: 1, BytesOut: 2, Millis: 3, FirstByteMillis: 1, ClientLeft: true}
-	early := full
-	early.Status, early.Units = 0, nil
+	late := full
+	late.Status, late.Units = 0, nil
 	var b store.Batch
-	b.Requests = []gatehouse.Request{early, full}
+	b.Requests = []gatehouse.Request{full, late}
 	for i := range 9 {
 		q := gatehouse.Request{ID: numbered("req_n", i), At: day + gatehouse.Millis(i/2), Organization: "org-a", Project: numbered("proj_", i%2), Key: numbered("key_", i%3), ClientRequestID: "again"}
 		if i == 8 {
@@ -305,78 +305,74 @@ func testRequests(t *testing.T, db *store.DB) {
 		b.Requests = append(b.Requests, q)
 	}
 	b.Requests = append(b.Requests, gatehouse.Request{ID: "req_nobody", At: day, Rule: "key_unknown", ClientRequestID: "x\x00\xff"})
-	record(t, db, store.Batch{Requests: []gatehouse.Request{early}})
+	// One whose usage is counted with it, one whose usage is counted under another id, and one whose usage came before it.
+	paid, work, alone := full, full, full
+	paid.ID, paid.ClientRequestID = "req_paid", ""
+	work.ID, work.ClientRequestID, work.Work = "req_work", "", "video_1"
+	alone.ID, alone.ClientRequestID = "req_alone", ""
+	b.Requests = append(b.Requests, paid, work)
+	b.Usage = []gatehouse.Usage{fullUsage("req_paid"), fullUsage("video_1")}
+	record(t, db, store.Batch{Requests: []gatehouse.Request{full}})
+	record(t, db, store.Batch{Usage: []gatehouse.Usage{fullUsage("req_alone")}})
 	record(t, db, b)
 	record(t, db, b)
+	record(t, db, store.Batch{Usage: []gatehouse.Usage{fullUsage("req_alone")}, Requests: []gatehouse.Request{alone}})
 
 	look(t, db, func(tx *store.Tx) error {
-		for _, id := range []string{"req_1", "mine"} {
-			got, err := tx.Request(id)
+		for _, want := range []gatehouse.Request{full, paid, work, alone} {
+			got, err := tx.Request(want.ID)
 			if err != nil {
 				return err
 			}
-			if !reflect.DeepEqual(*got, full) {
-				t.Errorf("request %s\n got %+v\nwant %+v", id, *got, full)
+			if !reflect.DeepEqual(*got, want) {
+				t.Errorf("request %s\n got %+v\nwant %+v", want.ID, *got, want)
 			}
 		}
-		if q, err := tx.Request("again"); err != nil || q.ID != "req_n008" {
-			t.Errorf("the newest of a client's id: %+v, %v", q, err)
-		}
-		for _, id := range []string{"none", ""} {
+		for _, id := range []string{"none", "", "video_1", "mine"} {
 			if _, err := tx.Request(id); gatehouse.KindOf(err) != gatehouse.NotFound {
 				t.Errorf("request %q: %v, want NotFound", id, err)
 			}
 		}
-		for _, c := range []struct {
-			filter store.RequestFilter
-			want   []string
-		}{
-			{store.RequestFilter{Organization: "org-b"}, []string{"req_n008"}},
-			{store.RequestFilter{Organization: "org-a", Project: "proj_000", Key: "key_000"}, []string{"req_n006", "req_n000"}},
-			{store.RequestFilter{Organization: "org-a", Key: "key_001"}, []string{"req_n007", "req_n004", "req_n001"}},
-			{store.RequestFilter{Organization: "org-b", Key: "key_001"}, []string{}},
-			{store.RequestFilter{Organization: "org-a", ClientRequestID: "mine"}, []string{"req_1"}},
-			{store.RequestFilter{Organization: "org-a", Since: day + 2}, []string{"req_n007", "req_n006", "req_n005", "req_n004"}},
-			{store.RequestFilter{Organization: "org-a", Since: day + 1, Until: day + 2}, []string{"req_n003", "req_n002"}},
+		for _, c := range []struct{ organization, name, want string }{
+			{"org-a", "mine", "req_1"}, {"org-a", "again", "req_n007"}, {"org-b", "again", "req_n008"}, {"", "x\x00\xff", "req_nobody"}, {"org-b", "mine", ""}, {"org-a", "", ""},
 		} {
-			var got []string
-			p := store.Page{Limit: 2, Desc: true}
-			for more := true; more; {
-				list, m, err := tx.Requests(c.filter, p)
-				if err != nil {
-					return err
+			got, err := tx.RequestNamed(c.organization, c.name)
+			if c.want == "" {
+				if gatehouse.KindOf(err) != gatehouse.NotFound {
+					t.Errorf("%q of %q: %v, want NotFound", c.name, c.organization, err)
 				}
-				for _, q := range list {
-					got = append(got, q.ID)
-					p.After = q.ID
-				}
-				more = m
-			}
-			if !slices.Equal(got, c.want) {
-				t.Errorf("requests %+v: got %v, want %v", c.filter, got, c.want)
+			} else if err != nil || got.ID != c.want {
+				t.Errorf("%q of %q: %+v, %v; want %s", c.name, c.organization, got, err, c.want)
 			}
 		}
-		return nil
+		seen := map[string]int{}
+		err := tx.EachRequest(func(q *gatehouse.Request) error { seen[q.ID]++; return nil })
+		if seen["req_1"] != 1 || seen["req_n003"] != 1 || seen["req_nobody"] != 1 || len(seen) != 14 {
+			t.Errorf("each request: %v", seen)
+		}
+		return err
 	})
-	if err := db.View(t.Context(), func(tx *store.Tx) error { _, _, err := tx.Requests(store.RequestFilter{}, store.Page{}); return err }); err == nil {
-		t.Error("requests of everybody can be listed")
-	}
 }
 
 func testPruneRequests(t *testing.T, db *store.DB) {
 	seed(t, db)
-	const n = 1_300 // more than two slices
-	var b store.Batch
-	for i := range n {
-		for _, org := range []string{"org-a", "org-b", ""} {
-			if org != "org-a" && i%100 != 0 {
-				continue
+	const n = 1_300
+	for from := 0; from < n; from += 100 { // a page each
+		var b store.Batch
+		for i := from; i < from+100; i++ {
+			for _, org := range []string{"org-a", "org-b", ""} {
+				if org != "org-a" && i%100 != 0 {
+					continue
+				}
+				b.Requests = append(b.Requests, gatehouse.Request{ID: fmt.Sprintf("req_%s%d", org, i), Organization: org, At: gatehouse.Millis(1 + i), ClientRequestID: "old"})
 			}
-			b.Requests = append(b.Requests, gatehouse.Request{ID: fmt.Sprintf("req_%s%d", org, i), Organization: org, At: gatehouse.Millis(1 + i)})
 		}
+		if from == 0 {
+			b.Usage = []gatehouse.Usage{{ID: "req_org-a0", At: 1, Organization: "org-a", Product: "completions"}}
+		}
+		record(t, db, b)
 	}
-	b.Requests = append(b.Requests, gatehouse.Request{ID: "req_new", Organization: "org-a", At: n + 1})
-	record(t, db, b)
+	record(t, db, store.Batch{Requests: []gatehouse.Request{{ID: "req_new", Organization: "org-a", At: n + 1, ClientRequestID: "new"}}})
 	record(t, db, store.Batch{RequestsBefore: n + 1})
 	look(t, db, func(tx *store.Tx) error {
 		for _, org := range []string{"org-a", "org-b", ""} {
@@ -386,12 +382,29 @@ func testPruneRequests(t *testing.T, db *store.DB) {
 				}
 			}
 		}
-		list, more, err := tx.Requests(store.RequestFilter{Organization: "org-a"}, store.Page{})
-		if len(list) != 1 || more || list[0].ID != "req_new" {
-			t.Errorf("left over: %v", list)
+		if q, err := tx.Request("req_new"); err != nil || q.At != n+1 {
+			t.Errorf("the one that is young: %+v, %v", q, err)
 		}
-		return err
+		for i, name := range []string{"old", "new"} {
+			if _, err := tx.RequestNamed("org-a", name); (err == nil) != (i == 1) {
+				t.Errorf("the newest request named %s: %v", name, err)
+			}
+		}
+		if _, err := tx.Usage("req_org-a0"); err != nil {
+			t.Errorf("usage of a request that is forgotten: %v", err)
+		}
+		left := 0
+		if err := tx.EachRequest(func(*gatehouse.Request) error { left++; return nil }); err != nil {
+			return err
+		}
+		if left != 1 {
+			t.Errorf("%d requests are left over, want 1", left)
+		}
+		return nil
 	})
+	// Nothing is in the way of an id that is free again.
+	record(t, db, store.Batch{Requests: []gatehouse.Request{{ID: "req_org-a1", Organization: "org-a", At: n + 2}}})
+	look(t, db, func(tx *store.Tx) error { _, err := tx.Request("req_org-a1"); return err })
 }
 
 func testLastUsed(t *testing.T, db *store.DB) {

@@ -1,0 +1,3 @@
+-- What these held is in pages now, see 0006.
+DROP TABLE usage;
+DROP TABLE requests;

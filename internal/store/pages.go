@@ -1,0 +1,182 @@
+package store
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"gatehouse"
+)
+
+// pageRandom is how many bits of a page's number are random, so that nodes never choose the same one twice.
+const pageRandom = 21
+
+// pageNumber returns a new number for a page whose newest record is as old as at: pages are in the order of time, and one number
+// says up to where the old ones are deleted.
+func pageNumber(at gatehouse.Millis) int64 {
+	return pageAt(at) | rand.Int64N(1<<pageRandom)
+}
+
+// pageAt returns the smallest number of a page whose newest record is as old as at.
+func pageAt(at gatehouse.Millis) int64 {
+	return int64(min(max(at, 0), 1<<(63-pageRandom)-1)) << pageRandom
+}
+
+var (
+	insertUsageIDs = insert{op: "record usage", columns: 2, head: `INSERT INTO usage_ids (id, page) VALUES `, tail: ` ON CONFLICT (id) DO NOTHING`,
+		sizes: manyRows}
+	insertUsagePages = insert{op: "record usage", columns: 2, head: `INSERT INTO usage_pages (page, body) VALUES `, sizes: oneRow}
+
+	insertRequestIDs = insert{op: "record requests", columns: 2, head: `INSERT INTO request_ids (id, page) VALUES `, tail: ` ON CONFLICT (id) DO NOTHING`,
+		sizes: manyRows}
+	insertRequestNames = insert{op: "record requests", columns: 4, head: `INSERT INTO request_names (organization, name, at, id) VALUES `,
+		tail: ` ON CONFLICT (organization, name, at, id) DO NOTHING`, sizes: manyRows}
+	insertRequestPages = insert{op: "record requests", columns: 2, head: `INSERT INTO request_pages (page, body) VALUES `, sizes: oneRow}
+)
+
+// measured records what was settled and decided: a page of each.
+func (r *recorder) measured(b *Batch) error {
+	var newest gatehouse.Millis
+	for i := range b.Usage {
+		newest = max(newest, b.Usage[i].At)
+	}
+	for i := range b.Requests {
+		newest = max(newest, b.Requests[i].At)
+	}
+	r.page = pageNumber(newest)
+	if err := r.usage(b); err != nil {
+		return err
+	}
+	return r.requests(b)
+}
+
+// usage records what is settled for the first time, and adds that and nothing else to the sums.
+func (r *recorder) usage(b *Batch) error {
+	if len(b.Usage) == 0 {
+		return nil
+	}
+	rows := make([]gatehouse.Usage, 0, len(b.Usage))
+	for i := range b.Usage {
+		if b.Usage[i].ID == "" {
+			return fmt.Errorf("record usage: no id")
+		}
+		rows = append(rows, storable(b.Usage[i]))
+	}
+	byID := func(a, b gatehouse.Usage) int { return cmp.Compare(a.ID, b.ID) }
+	slices.SortStableFunc(rows, byID)
+	rows = slices.CompactFunc(rows, func(a, b gatehouse.Usage) bool { return a.ID == b.ID }) // the first one stands
+	fresh, err := r.claim(&insertUsageIDs, `SELECT page FROM usage_ids WHERE id = $1`, len(rows), func(i int) string { return rows[i].ID })
+	if err != nil {
+		return err
+	}
+	if fresh != nil {
+		i := -1
+		rows = slices.DeleteFunc(rows, func(gatehouse.Usage) bool { i++; return !fresh[i] })
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	p := newPacker()
+	r.settled = make(map[string]bool, len(rows))
+	for i := range rows {
+		p.record(func() { p.usage(&rows[i]) })
+		r.settled[rows[i].ID] = true
+	}
+	if err := insertUsagePages.rows(r, 1, func(args []any, _ int) []any { return append(args, r.page, p.body()) }, nil); err != nil {
+		return err
+	}
+	return r.rollup(rows)
+}
+
+// storable returns a row as it is stored.
+func storable(u gatehouse.Usage) gatehouse.Usage {
+	u.ID = ident(u.ID)
+	for _, s := range []*string{&u.Organization, &u.Project, &u.Key, &u.User, &u.ServiceAccount, &u.Product, &u.Model, &u.UpstreamModel, &u.Upstream, &u.ServiceTier,
+		(*string)(&u.Confidence)} {
+		*s = label(*s)
+	}
+	return u
+}
+
+// claim inserts ids for the page and returns which of them no page had; nil means all. The ids must be sorted and different.
+func (r *recorder) claim(i *insert, find string, n int, id func(int) string) (fresh []bool, err error) {
+	before := r.inserted
+	if err := i.rows(r, n, func(args []any, k int) []any { return append(args, id(k), r.page) }, nil); err != nil {
+		return nil, err
+	}
+	if r.inserted-before == int64(n) {
+		return nil, nil
+	}
+	fresh = make([]bool, n)
+	for k := range fresh {
+		var page int64
+		r.db.traced(find)
+		if err := r.tx.QueryRowContext(r.ctx, find, id(k)).Scan(&page); err != nil {
+			return nil, r.db.fail(i.op, err)
+		}
+		fresh[k] = page == r.page
+	}
+	return fresh, nil
+}
+
+// requests records decisions that are not recorded yet. The one that goes with a usage of this page is found by the usage's id, any
+// other by its own.
+func (r *recorder) requests(b *Batch) error {
+	if len(b.Requests) == 0 {
+		return nil
+	}
+	rows := make([]*gatehouse.Request, 0, len(b.Requests))
+	for i := range b.Requests {
+		if b.Requests[i].ID == "" {
+			return fmt.Errorf("record request: no id")
+		}
+		rows = append(rows, &b.Requests[i])
+	}
+	slices.SortStableFunc(rows, func(a, b *gatehouse.Request) int { return cmp.Compare(ident(a.ID), ident(b.ID)) })
+	rows = slices.CompactFunc(rows, func(a, b *gatehouse.Request) bool { return ident(a.ID) == ident(b.ID) }) // the first one stands
+	var own []*gatehouse.Request
+	for _, q := range rows {
+		if !r.settled[ident(q.ID)] {
+			own = append(own, q)
+		}
+	}
+	if len(own) > 0 {
+		fresh, err := r.claim(&insertRequestIDs, `SELECT page FROM request_ids WHERE id = $1`, len(own), func(i int) string { return ident(own[i].ID) })
+		if err != nil {
+			return err
+		}
+		if fresh != nil {
+			known := map[*gatehouse.Request]bool{}
+			for i, q := range own {
+				known[q] = !fresh[i]
+			}
+			rows = slices.DeleteFunc(rows, func(q *gatehouse.Request) bool { return known[q] })
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	p := newPacker()
+	var named []*gatehouse.Request
+	for _, q := range rows {
+		stored := *q
+		stored.ID = ident(q.ID)
+		own := !r.settled[stored.ID]
+		p.record(func() { p.request(&stored, &own) })
+		if q.ClientRequestID != "" {
+			named = append(named, q)
+		}
+	}
+	slices.SortFunc(named, func(a, b *gatehouse.Request) int {
+		return cmp.Or(cmp.Compare(label(a.Organization), label(b.Organization)), cmp.Compare(ident(a.ClientRequestID), ident(b.ClientRequestID)), cmp.Compare(a.At, b.At), cmp.Compare(ident(a.ID), ident(b.ID)))
+	})
+	err := insertRequestNames.rows(r, len(named), func(args []any, i int) []any {
+		q := named[i]
+		return append(args, label(q.Organization), ident(q.ClientRequestID), int64(q.At), ident(q.ID))
+	}, nil)
+	if err != nil {
+		return err
+	}
+	return insertRequestPages.rows(r, 1, func(args []any, _ int) []any { return append(args, r.page, p.body()) }, nil)
+}
