@@ -11,6 +11,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"gatehouse/internal/gateway/http1"
 )
 
 const (
@@ -172,7 +174,7 @@ func (c *conn) writeLimit(d time.Duration) error {
 }
 
 var (
-	errBareLF    = errors.New("malformed answer: a line does not end in CRLF")
+	errBareLF    = malformed(http1.ErrBareLF.Error())
 	errLongLine  = errors.New("malformed answer: a line is too long")
 	errLongHead  = fmt.Errorf("malformed answer: its head is longer than %d bytes", maxHead)
 	errNoMessage = errors.New("malformed answer: it begins with an empty line")
@@ -205,21 +207,6 @@ func (c *conn) fill() error {
 	n, err := c.read(c.buf[c.w:])
 	c.w += n
 	return err
-}
-
-// line returns the next line without its CRLF if all of it is in the buffer; ok is false when it is not. The line is valid until
-// the next fill.
-func (c *conn) line() (line []byte, ok bool, err error) {
-	i := bytes.IndexByte(c.buf[c.r:c.w], '\n')
-	if i < 0 {
-		return nil, false, nil
-	}
-	if i == 0 || c.buf[c.r+i-1] != '\r' {
-		return nil, false, errBareLF
-	}
-	line = c.buf[c.r : c.r+i-1]
-	c.r += i + 1
-	return line, true, nil
 }
 
 // head reads the next head and returns its lines, each with its CRLF, without the empty line that ends them. It is valid until

@@ -86,6 +86,7 @@ func (c *conn) exchange(ctx context.Context, req *Request, t Timeouts) (*Respons
 		return nil, err
 	}
 	resp.body.ctx, resp.body.idle, resp.body.c = ctx, t.Idle, c
+	resp.body.chunks.MaxExtra = maxExtra
 	if resp.body.framed.form == formNone {
 		resp.body.err = io.EOF
 		resp.body.end(resp.body.framed.reuse)

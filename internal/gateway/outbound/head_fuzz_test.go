@@ -68,7 +68,7 @@ func FuzzResponseHead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		resp.body.c = c
+		resp.body.c, resp.body.chunks.MaxExtra = c, maxExtra
 		reuse := resp.body.framed.reuse
 		var body []byte
 		if resp.body.framed.form != formNone {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse/internal/gateway/http1"
 	"gatehouse/internal/secret"
 )
 
@@ -89,7 +90,7 @@ func isTimeout(err error) bool {
 // check refuses a request that could say something else on the wire than it says here, and a credential that is not this
 // origin's.
 func (r *Request) check(origin string) *Error {
-	if r.Method == "" || !isToken(r.Method) || r.Method == "CONNECT" {
+	if r.Method == "" || !http1.IsToken(r.Method) || r.Method == "CONNECT" {
 		return &Error{Op: OpRequest, Err: fmt.Errorf("invalid method %q", r.Method)}
 	}
 	if !validURI(r.URI) {
@@ -97,7 +98,7 @@ func (r *Request) check(origin string) *Error {
 	}
 	for i := range r.Header {
 		f := &r.Header[i]
-		if !isToken(f.Name) || !isValue(f.Value) {
+		if !http1.IsToken(f.Name) || !http1.IsValue(f.Value) {
 			return &Error{Op: OpRequest, Err: fmt.Errorf("invalid header field %q", f.Name)}
 		}
 		if owned(f.Name) {
@@ -118,7 +119,7 @@ func (c *Credential) check(origin string) *Error {
 	if c.Origin != origin {
 		return &Error{Op: OpGuard, Err: fmt.Errorf("a credential bound to %q does not go to %q", c.Origin, origin)}
 	}
-	if !isToken(c.Name) || framing(c.Name) || !isValue(c.Value.Reveal()) {
+	if !http1.IsToken(c.Name) || framing(c.Name) || !http1.IsValue(c.Value.Reveal()) {
 		return &Error{Op: OpRequest, Err: errors.New("the credential cannot be a header field")}
 	}
 	return nil
@@ -211,42 +212,6 @@ func framing(name string) bool {
 		return strings.EqualFold(name, "Transfer-Encoding")
 	}
 	return false
-}
-
-// The classes of bytes in a message, RFC 9110 sections 5.5 and 5.6.2.
-const (
-	tokenByte = 1 << iota // may stand in a method or a field name
-	valueByte             // may stand in a field value: visible, space, tab, and bytes over 0x7f
-)
-
-var class = func() (t [256]uint8) {
-	for c := range t {
-		if c >= ' ' && c != 0x7f || c == '\t' {
-			t[c] |= valueByte
-		}
-		if c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.IndexByte("!#$%&'*+-.^_`|~", byte(c)) >= 0 {
-			t[c] |= tokenByte
-		}
-	}
-	return t
-}()
-
-func isToken(s string) bool {
-	for i := range len(s) {
-		if class[s[i]]&tokenByte == 0 {
-			return false
-		}
-	}
-	return s != ""
-}
-
-func isValue(s string) bool {
-	for i := range len(s) {
-		if class[s[i]]&valueByte == 0 {
-			return false
-		}
-	}
-	return true
 }
 
 func validURI(s string) bool {

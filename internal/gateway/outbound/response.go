@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"strings"
 	"time"
+
+	"gatehouse/internal/gateway/http1"
 )
 
 // Response is an upstream's answer. Close it.
@@ -104,12 +105,8 @@ func parseStatus(head []byte) (status int, http10 bool, err error) {
 	if status < 100 {
 		return 0, false, malformed("the status is below 100")
 	}
-	if len(line) > 13 {
-		for _, c := range line[13:] {
-			if class[c]&valueByte == 0 {
-				return 0, false, malformed("a control character in the status line")
-			}
-		}
+	if len(line) > 13 && !http1.IsValue(line[13:]) {
+		return 0, false, malformed("a control character in the status line")
 	}
 	return status, line[7] == '0', nil
 }
@@ -139,7 +136,7 @@ func (r *Response) parse(head []byte, status int, http10 bool, method string) (f
 			}
 		case 14:
 			if strings.EqualFold(name, "Content-Length") {
-				n, ok := parseLength(value)
+				n, ok := http1.ParseLength(value)
 				if !ok || length >= 0 && n != length {
 					return framed{}, malformed("Content-Length")
 				}
@@ -186,28 +183,14 @@ func (r *Response) parse(head []byte, status int, http10 bool, method string) (f
 // of old; it is refused, like every name that is not a token.
 func parseField(line string) (name, value string, err error) {
 	colon := strings.IndexByte(line, ':')
-	if colon <= 0 || !isToken(line[:colon]) {
+	if colon <= 0 || !http1.IsToken(line[:colon]) {
 		return "", "", malformed("a header line without a proper name")
 	}
 	value = strings.Trim(line[colon+1:], " \t")
-	if !isValue(value) {
+	if !http1.IsValue(value) {
 		return "", "", malformed("a control character in a header field")
 	}
 	return line[:colon], value, nil
-}
-
-func parseLength(s string) (int64, bool) {
-	if s == "" || len(s) > 18 {
-		return 0, false
-	}
-	n := int64(0)
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
-		n = n*10 + int64(s[i]-'0')
-	}
-	return n, true
 }
 
 // hasToken reports whether a comma-separated list has a token, whatever the case.
@@ -227,23 +210,12 @@ type Body struct {
 	ctx    context.Context // the exchange's, to tell its end from the upstream's: a Body lives no longer than its exchange
 	idle   time.Duration
 	framed framed
-	state  chunkState
-	extra  int   // bytes of chunk extensions and trailers so far
+	chunks http1.Chunks
 	err    error // what every later Read returns
 	alien  *foreign
 }
 
-// chunkState is what comes next in a chunked body.
-type chunkState uint8
-
-const (
-	chunkSize    chunkState = iota // a line with the next chunk's size
-	chunkData                      // framed.left bytes of it
-	chunkEnd                       // the line break after its data
-	chunkTrailer                   // the lines after the last chunk
-)
-
-// maxExtra bounds what a chunked body may hold beside data: extensions and trailers, all of them together.
+// maxExtra bounds what a chunked body may hold beside data.
 const maxExtra = 16 << 10
 
 var errClosed = errors.New("read of a closed body")
@@ -308,7 +280,7 @@ func (b *Body) Close() {
 // arrived reports whether all that is missing of the body is its end, and that is in the buffer. A reader that stops at the last
 // event of a stream leaves it so.
 func (b *Body) arrived() bool {
-	if b.framed.form != formChunked || b.state == chunkData {
+	if b.framed.form != formChunked || b.chunks.Left > 0 {
 		return false
 	}
 	return bytes.HasSuffix(b.c.buf[b.c.r:b.c.w], lastChunk) && b.c.w-b.c.r <= len(lastChunk)+2 && b.skipEnd()
@@ -396,116 +368,39 @@ func (b *Body) readData(p []byte) (int, error) {
 
 // readChunked decodes as much as is there; it waits only while p is empty.
 func (b *Body) readChunked(p []byte) (n int, err error) {
+	c := b.c
 	for n < len(p) {
-		if b.state == chunkData {
-			c := b.c
+		if left := b.chunks.Left; left > 0 {
 			if c.r == c.w && n > 0 {
 				return n, nil
 			}
-			m, err := b.readData(p[n:][:min(int64(len(p)-n), b.framed.left)])
+			m, err := b.readData(p[n:][:min(int64(len(p)-n), left)])
 			n += m
-			b.framed.left -= int64(m)
-			if b.framed.left == 0 {
-				b.state = chunkEnd
-			}
+			b.chunks.Left -= int64(m)
 			if err != nil {
 				return n, err
 			}
 			continue
 		}
-		line, ok, err := b.c.line()
+		line, whole, err := http1.CutLine(c.buf[c.r:c.w])
 		switch {
 		case err != nil:
-			return n, err
-		case !ok && n > 0:
+			return n, malformed(err.Error())
+		case whole == 0 && n > 0:
 			return n, nil
-		case !ok:
+		case whole == 0:
 			if err := b.fill(); err != nil {
 				return n, err
 			}
 			continue
 		}
-		if err := b.frame(line); err != nil {
+		c.r += whole
+		switch err := b.chunks.Line(line); {
+		case err == io.EOF:
 			return n, err
+		case err != nil:
+			return n, malformed(err.Error())
 		}
 	}
 	return n, nil
-}
-
-// frame takes one line between the chunks' data. It returns io.EOF for the line that ends the body.
-func (b *Body) frame(line []byte) error {
-	switch b.state {
-	case chunkEnd:
-		if len(line) > 0 {
-			return malformed("a chunk is longer than its size")
-		}
-		b.state = chunkSize
-	case chunkSize:
-		size, ext, err := parseChunkSize(line)
-		if err != nil {
-			return err
-		}
-		b.framed.left, b.state = size, chunkData
-		if size == 0 {
-			b.state = chunkTrailer
-		}
-		return b.count(ext)
-	case chunkTrailer:
-		if len(line) == 0 {
-			return io.EOF
-		}
-		if _, _, err := parseField(string(line)); err != nil {
-			return err
-		}
-		return b.count(len(line))
-	}
-	return nil
-}
-
-func (b *Body) count(extra int) error {
-	if b.extra += extra; b.extra > maxExtra {
-		return fmt.Errorf("malformed answer: more than %d bytes of chunk extensions and trailers", maxExtra)
-	}
-	return nil
-}
-
-// parseChunkSize reads the hexadecimal size at the beginning of a chunk's line. What follows it, white space and extensions
-// after a semicolon, is checked for control characters and ignored; ext is its length.
-func parseChunkSize(line []byte) (size int64, ext int, err error) {
-	i := 0
-	for ; i < len(line); i++ {
-		d := unhex(line[i])
-		if d < 0 {
-			break
-		}
-		if i == 15 {
-			return 0, 0, malformed("a chunk size is too large")
-		}
-		size = size<<4 | int64(d)
-	}
-	if i == 0 {
-		return 0, 0, malformed("a chunk has no size")
-	}
-	rest := line[i:]
-	for _, c := range rest {
-		if class[c]&valueByte == 0 {
-			return 0, 0, malformed("a control character in a chunk's line")
-		}
-	}
-	if after := bytes.TrimLeft(rest, " \t"); len(after) > 0 && after[0] != ';' {
-		return 0, 0, malformed("a chunk size is not a number")
-	}
-	return size, len(rest), nil
-}
-
-func unhex(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }

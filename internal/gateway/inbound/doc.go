@@ -1,0 +1,32 @@
+// Package inbound owns the caller's side of the wire: an HTTP/1.1 server that serves ordinary requests itself, on the goroutine of
+// their connection and with objects it uses again, and hands everything else to net/http.
+//
+// It does not own what is served, certificates, or HTTP/2: handlers are http.Handlers, and net/http speaks HTTP/2.
+//
+// # What is ordinary
+//
+// A request of HTTP/1.1 whose head has no ambiguity in it: a method in common use, a target that is a path, one Host, lines that
+// end in CRLF, names that are tokens, values without control characters, a body framed by one Content-Length or by chunked alone,
+// no Expect, Upgrade or Trailer, no Connection option but close and keep-alive, at most 64 fields and 16 KiB. The first request
+// that is anything else takes its connection to net/http for good, with every byte that was read of it, and net/http answers or
+// refuses it. So what is served here is a subset of what net/http serves, and FuzzInbound holds that both understand the same by
+// it: method, target, fields, body, and the byte at which the next request begins.
+//
+// # How an exchange runs
+//
+// The connection's goroutine reads a head, calls the handler and writes the answer: a short one with one system call. Nothing
+// reads while the handler runs; instead one goroutine per [Server] looks at the connections whose exchange has taken longer than
+// a moment, asks the kernel whether the caller is still there, and cancels the request's context if not. Read and write buffers
+// come from pools and are held only while there is something in them, so that an open stream costs its stack and its objects.
+//
+// # What a handler may rely on
+//
+// All of http.ResponseWriter, and through http.ResponseController deadlines, Flush and EnableFullDuplex; no Hijack. Trailers of
+// requests and answers are dropped. The request, its header map and the writer belong to the next request once the handler has
+// returned: nothing of them may be kept but strings. Builds with the race detector make each use after that a panic.
+//
+// # Deadlines
+//
+// A deadline costs a timer: one is set only when something is about to be waited for, and those of an idle connection strike
+// between d and 5/4 d, so that they need not be moved with each request.
+package inbound

@@ -1,0 +1,400 @@
+package inbound
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"gatehouse/internal/gateway/http1"
+)
+
+const (
+	// inputSize holds the head and the body of most requests, so that one read brings both.
+	inputSize = 4 << 10
+	// maxHead is the largest head that is served here.
+	maxHead = 16 << 10
+	// maxFields is how many fields one may have.
+	maxFields = 64
+)
+
+// input is a read buffer, and what the scan of a head found in it. buf[r:w] was read and not used yet; a head begins at 0.
+type input struct {
+	buf  []byte
+	r, w int
+
+	seen   int // what the scan has searched
+	line   int // where the line under way begins
+	end    int // of the head, behind its empty line
+	first  requestLine
+	query  int      // where the target's query begins in it, with its question mark
+	parsed *url.URL // the target, where it had to be parsed
+	field  [maxFields]span
+	n      int // fields
+	framing
+}
+
+// requestLine is the first line of a head: buf[:method] and buf[target:targetEnd].
+type requestLine struct{ method, target, targetEnd int }
+
+// span is a field: buf[name:nameEnd] and buf[value:valueEnd].
+type span struct{ name, nameEnd, value, valueEnd int32 }
+
+// framing is what the fields of a head say about the request's body and its connection.
+type framing struct {
+	hosts, host int   // how many Host fields there are, and the last one's index
+	length      int64 // -1: none
+	chunked     bool
+	closes      bool
+	connections int
+	pragma      bool
+}
+
+var inputs = sync.Pool{New: func() any { return &input{buf: make([]byte, inputSize)} }}
+
+// verdict is what is known about a head.
+type verdict uint8
+
+const (
+	partial verdict = iota // it has not arrived whole
+	own                    // it is served here
+	foreign                // it is net/http's
+	broken                 // the connection ended, or took too long
+)
+
+// head reads the next request's head. The first byte may take as long as limit, the whole then as long as a head may.
+func (c *conn) head(limit time.Duration) verdict {
+	if c.in == nil {
+		c.in = inputs.Get().(*input)
+	}
+	in := c.in
+	in.begin()
+	if in.w > 0 && !c.state.CompareAndSwap(stateIdle, stateActive) {
+		return broken
+	}
+	late := false // the deadline of a whole head is in force
+	c.reading.reset()
+	for {
+		if v := in.scan(); v != partial {
+			return v
+		}
+		if in.w == len(in.buf) {
+			if len(in.buf) >= maxHead {
+				return foreign
+			}
+			in.buf = append(in.buf, make([]byte, len(in.buf))...)
+		}
+		if in.w > 0 && !late {
+			late = true
+			_ = c.SetReadDeadline(time.Now().Add(c.srv.cfg.ReadHeaderTimeout)) // no read is under way: it cannot fail
+		}
+		n, err := c.readWithin(in.buf[in.w:], limit)
+		if err != nil {
+			return broken
+		}
+		if in.w == 0 && !c.state.CompareAndSwap(stateIdle, stateActive) {
+			return broken
+		}
+		in.w += n
+	}
+}
+
+// release gives the read buffer back.
+func (c *conn) release() {
+	if in := c.in; in != nil {
+		c.in = nil
+		if len(in.buf) > inputSize {
+			in.buf = make([]byte, inputSize)
+		}
+		in.r, in.w, in.parsed = 0, 0, nil
+		inputs.Put(in)
+	}
+}
+
+// begin makes ready for the next head: what was read of it moves to the front.
+func (in *input) begin() {
+	if in.r > 0 {
+		in.w = copy(in.buf, in.buf[in.r:in.w])
+		in.r = 0
+	}
+	in.seen, in.line, in.end, in.n, in.first = 0, 0, 0, 0, requestLine{}
+	in.parsed = nil
+	in.framing = framing{length: -1}
+}
+
+// scan goes on with what has arrived. Whatever another server might read differently is foreign as soon as it is seen.
+func (in *input) scan() verdict {
+	for {
+		i := bytes.IndexByte(in.buf[in.seen:in.w], '\n')
+		if i < 0 {
+			in.seen = in.w
+			return partial
+		}
+		lf := in.seen + i
+		if lf == in.line || in.buf[lf-1] != '\r' {
+			return foreign
+		}
+		begin, end := in.line, lf-1
+		in.seen, in.line = lf+1, lf+1
+		switch {
+		case begin == 0:
+			if !in.scanRequestLine(end) {
+				return foreign
+			}
+		case begin == end:
+			in.end = lf + 1
+			return in.judge()
+		case !in.scanField(begin, end):
+			return foreign
+		}
+	}
+}
+
+const version = " HTTP/1.1"
+
+// scanRequestLine reads buf[:end]: a known method, a space, a path with perhaps a query, and the version.
+func (in *input) scanRequestLine(end int) bool {
+	line := in.buf[:end]
+	in.first = requestLine{method: bytes.IndexByte(line, ' ')}
+	in.first.target, in.first.targetEnd = in.first.method+1, end-len(version)
+	if in.first.method < 0 || in.first.targetEnd <= in.first.target || string(line[in.first.targetEnd:]) != version {
+		return false
+	}
+	if methodOf(line[:in.first.method]) == "" {
+		return false
+	}
+	return in.readTarget(line[in.first.target:in.first.targetEnd])
+}
+
+// methodOf returns a method that is served here, "" for any other.
+func methodOf(b []byte) string {
+	switch string(b) {
+	case "POST":
+		return http.MethodPost
+	case "GET":
+		return http.MethodGet
+	case "HEAD":
+		return http.MethodHead
+	case "PUT":
+		return http.MethodPut
+	case "PATCH":
+		return http.MethodPatch
+	case "DELETE":
+		return http.MethodDelete
+	case "OPTIONS":
+		return http.MethodOptions
+	}
+	return ""
+}
+
+// scanField reads buf[begin:end] as one field. A line that begins with a space would continue the one before it in the HTTP of old;
+// its name is no token.
+func (in *input) scanField(begin, end int) bool {
+	line := in.buf[begin:end]
+	colon := bytes.IndexByte(line, ':')
+	if colon <= 0 || in.n == maxFields {
+		return false
+	}
+	if !http1.IsToken(line[:colon]) {
+		return false
+	}
+	from, to := colon+1, len(line)
+	for from < to && (line[from] == ' ' || line[from] == '\t') {
+		from++
+	}
+	for to > from && (line[to-1] == ' ' || line[to-1] == '\t') {
+		to--
+	}
+	if !http1.IsValue(line[from:to]) {
+		return false
+	}
+	in.field[in.n] = span{int32(begin), int32(begin + colon), int32(begin + from), int32(begin + to)}
+	in.n++
+	return in.note(line[:colon], line[from:to])
+}
+
+// note takes what a field says about framing; false: it is not for us.
+func (in *input) note(name, value []byte) bool {
+	switch len(name) {
+	case 4:
+		if isName(name, "host") {
+			in.hosts++
+			in.host = in.n - 1
+			return isHost(value)
+		}
+	case 6:
+		in.pragma = in.pragma || isName(name, "pragma")
+		return !isName(name, "expect")
+	case 7:
+		return !isName(name, "upgrade") && !isName(name, "trailer")
+	case 10:
+		if isName(name, "connection") {
+			in.connections++
+			in.closes = isName(value, "close")
+			return in.connections == 1 && (in.closes || isName(value, "keep-alive"))
+		}
+	case 14:
+		if isName(name, "content-length") {
+			known := in.length >= 0
+			n, ok := http1.ParseLength(value)
+			in.length = n
+			return ok && !known
+		}
+	case 17:
+		if isName(name, "transfer-encoding") {
+			known := in.chunked
+			in.chunked = isName(value, "chunked")
+			return !known && in.chunked
+		}
+	}
+	return true
+}
+
+// judge says whether a whole head is served here.
+func (in *input) judge() verdict {
+	if in.n == 0 || in.hosts != 1 || in.chunked && in.length >= 0 {
+		return foreign
+	}
+	return own
+}
+
+// isName compares with a name in lower case.
+func isName(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// isHost reports whether a Host field is a name or an address with perhaps a port.
+func isHost(b []byte) bool {
+	for _, c := range b {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '-' || c == ':' || c == '_' || c == '[' || c == ']') {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// pathByte says which bytes stand for themselves in a path, read and written.
+var pathByte = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.IndexByte("/-_.~:@$&+,;=", byte(c)) >= 0
+	}
+	return t
+}()
+
+// fill makes a request of the head that was scanned. Its strings are parts of one copy of the head.
+func (c *conn) fill(r *http.Request) {
+	in := c.in
+	for i := range in.n {
+		canonical(in.buf[in.field[i].name:in.field[i].nameEnd])
+	}
+	text := string(in.buf[:in.end])
+	in.r = in.end
+	r.Method = methodOf(in.buf[:in.first.method])
+	r.RequestURI = text[in.first.target:in.first.targetEnd]
+	r.URL = c.target(r.RequestURI)
+	r.Header = c.header
+	if cap(c.values) < in.n {
+		c.values = make([]string, 0, in.n)
+	}
+	values := c.values[:in.n]
+	c.values = values
+	for i := range in.n {
+		f := &in.field[i]
+		value := text[f.value:f.valueEnd]
+		if i == in.host {
+			r.Host = value
+			continue
+		}
+		name := text[f.name:f.nameEnd]
+		values[i] = value
+		if same, ok := c.header[name]; ok {
+			c.header[name] = append(same, value)
+			continue
+		}
+		c.header[name] = values[i : i+1 : i+1]
+	}
+	if in.pragma && c.header["Cache-Control"] == nil && c.header.Get("Pragma") == "no-cache" {
+		c.header["Cache-Control"] = []string{"no-cache"} // as net/http has it
+	}
+	r.Close = in.closes
+	c.body = body{c: c, left: max(in.length, 0), chunked: in.chunked, chunks: http1.Chunks{MaxExtra: maxExtra}}
+	switch {
+	case in.chunked:
+		delete(c.header, "Transfer-Encoding") // as net/http has it
+		r.TransferEncoding = chunkedAlone
+		r.ContentLength = -1
+		r.Body = c.openBody()
+	case in.length > 0:
+		r.ContentLength = in.length
+		r.Body = c.openBody()
+	default:
+		r.Body = http.NoBody
+		c.body.err = io.EOF
+		c.emptied()
+	}
+}
+
+var chunkedAlone = []string{"chunked"}
+
+// canonical writes a field's name as net/http does.
+func canonical(name []byte) {
+	upper := true
+	for i, c := range name {
+		if upper && 'a' <= c && c <= 'z' {
+			name[i] = c - ('a' - 'A')
+		} else if !upper && 'A' <= c && c <= 'Z' {
+			name[i] = c + ('a' - 'A')
+		}
+		upper = c == '-'
+	}
+}
+
+// readTarget reads a target. What stands for itself is taken as it is, anything else is url.ParseRequestURI's to read; false: it
+// cannot be read.
+func (in *input) readTarget(target []byte) bool {
+	if target[0] != '/' || len(target) > 1 && target[1] == '/' {
+		return false
+	}
+	in.query = len(target)
+	plain := target[len(target)-1] != '?'
+	for i, b := range target {
+		if b <= ' ' || b >= 0x7f || b == '#' {
+			return false
+		}
+		if b == '?' && in.query == len(target) {
+			in.query = i
+		}
+		plain = plain && (pathByte[b] || i >= in.query)
+	}
+	if !plain {
+		in.parsed, _ = url.ParseRequestURI(string(target)) // nil says enough
+	}
+	return plain || in.parsed != nil
+}
+
+// target returns the URL of a request.
+func (c *conn) target(uri string) *url.URL {
+	if c.in.parsed != nil {
+		return c.in.parsed
+	}
+	u := &c.url
+	if lateUseIsFatal {
+		u = new(url.URL)
+	}
+	*u = url.URL{Path: uri[:c.in.query], RawQuery: strings.TrimPrefix(uri[c.in.query:], "?")}
+	return u
+}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package inbound
+
+// lateUseIsFatal is for tests: see race.go.
+const lateUseIsFatal = false
