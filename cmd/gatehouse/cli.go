@@ -85,9 +85,12 @@ func (c *cli) root() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.BoolVar(&c.json, "json", false, "print JSON for machines: one document on stdout")
 	c.remote.register(flags)
-	for _, cmd := range []*cobra.Command{c.dev(), c.init(), c.serve(), c.version()} {
+	for _, cmd := range []*cobra.Command{c.dev(), c.init(), c.serve(), c.pepper(), c.version()} {
 		cmd.GroupID = "host"
 		c.onHost(cmd)
+		for _, below := range cmd.Commands() {
+			c.onHost(below)
+		}
 		root.AddCommand(cmd)
 	}
 	for _, cmd := range c.remoteCommands() {
@@ -157,7 +160,7 @@ func (c *cli) onHost(cmd *cobra.Command) {
 	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
 		remoteFlags(func(f *pflag.Flag) {
 			if f.Changed {
-				err = hint(usagef("`gatehouse %s` runs on this host and takes no --%s", cmd.Name(), f.Name), "`gatehouse %s --help` lists the flags it takes.", cmd.Name())
+				err = hint(usagef("`%s` runs on this host and takes no --%s", cmd.CommandPath(), f.Name), "`%s --help` lists the flags it takes.", cmd.CommandPath())
 			}
 		})
 		return err

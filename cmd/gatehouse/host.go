@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"os"
+	"os/signal"
 	"os/user"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -154,14 +156,17 @@ func (c *cli) serve() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		s, err := server.Open(ctx, cfg, server.Options{Log: c.stderr, Version: thisBuild().Version})
+		reload := make(chan os.Signal, 1)
+		signal.Notify(reload, syscall.SIGHUP)
+		defer signal.Stop(reload)
+		s, err := server.Open(ctx, cfg, server.Options{Log: c.stderr, Version: thisBuild().Version, Reload: reload})
 		if err != nil {
 			return explainHost(err, cfg.Data)
 		}
 		return s.Run(ctx)
 	})
 	cmd.Long = "Runs a production node as its configuration says, with JSON lines of log on stderr. It refuses an empty\n" +
-		"database: run `gatehouse init` first. SIGTERM or Ctrl-C drains: open requests may finish within `drain`;\n" +
+		"database: run `gatehouse init` first. SIGHUP has it read the pepper again at once. SIGTERM or Ctrl-C drains: open requests may finish within `drain`;\n" +
 		"a second one ends the process at once."
 	return required(cmd, &config, "config", "configuration file")
 }

@@ -321,6 +321,9 @@ func (s *Service) SuspendKey(ctx context.Context, who *gatehouse.Principal, id s
 // ResumeKey makes a suspended key usable again.
 func (s *Service) ResumeKey(ctx context.Context, who *gatehouse.Principal, id string) (*gatehouse.Key, Effect, error) {
 	return s.setSuspended(ctx, who, id, widens, "api_key.resumed", func(_ *store.Tx, k *gatehouse.Key) error {
+		if !s.cfg.Peppers.Has(k.PepperVersion) {
+			return gatehouse.Errorf(gatehouse.Conflict, "Key %s cannot be resumed: the version of the pepper it was made under (%d) is retired. Create another key.", id, k.PepperVersion)
+		}
 		k.SuspendedAt = 0
 		return nil
 	})

@@ -40,6 +40,15 @@ type Config struct {
 	AddressFailures limit.Config
 	IDFailures      limit.Config
 
+	// MissingPepper, when not nil, is called for an active key whose pepper version is not known, on the goroutine of the request.
+	// It looks for the version, which another node may have got sooner, and reports whether it is known now.
+	MissingPepper func(version int) bool
+	// OnOldPepper, when not nil, is called when the secret of a key was right whose digest is under an older pepper than the
+	// current one, on the goroutine of the request: it must be quick. Where it reports true, OnRewrap is called with the digest
+	// under the current one.
+	OnOldPepper func(keyID string) bool
+	OnRewrap    func(secret.Rewrap)
+
 	// OnFailure, when not nil, is called for every refusal, on the goroutine of the request: it must be quick, and it is called as
 	// often as somebody cares to fail, so it counts rather than writes.
 	OnFailure func(Failure)
@@ -142,6 +151,13 @@ func (a *Authenticator) authenticate(in *Presented, out *Identity, pl plane) err
 		*out = Identity{}
 		return a.refuseSecret(in, out, now, parsed, KeyUnknown)
 	}
+	if version := int(key.PepperVersion); !a.cfg.Peppers.Has(version) && key.State(gatehouse.MillisOf(now)) == gatehouse.Active {
+		// Whether the secret is right cannot be known; that of a key which is good for nothing need not be.
+		if a.cfg.MissingPepper == nil || !a.cfg.MissingPepper(version) {
+			*out = nobody(key)
+			return a.refuse(in, out, pepperMissing())
+		}
+	}
 	if !a.cfg.Peppers.Verify(parsed, int(key.PepperVersion), &key.Digest) || key.Class != parsed.Class {
 		*out = nobody(key)
 		return a.refuseSecret(in, out, now, parsed, SecretWrong)
@@ -158,6 +174,10 @@ func (a *Authenticator) authenticate(in *Presented, out *Identity, pl plane) err
 	if err := a.admit(in, out, gatehouse.MillisOf(now)); err != nil {
 		*out = nobody(key)
 		return a.refuse(in, out, err)
+	}
+	if a.cfg.OnOldPepper != nil && int(key.PepperVersion) < a.cfg.Peppers.Current() && a.cfg.OnOldPepper(key.ID()) {
+		digest, version := a.cfg.Peppers.Digest(parsed)
+		a.cfg.OnRewrap(secret.Rewrap{Key: key.ID(), Organization: key.Organization, Was: key.Digest, Digest: digest, Version: version})
 	}
 	return nil
 }

@@ -37,12 +37,13 @@ const (
 	ScopeMissing         Rule = "scope_missing"          //
 	ModelNotAllowed      Rule = "model_not_allowed"      // the key's own list of models
 	NotFresh             Rule = "authority_not_renewed"  // this node may not decide: its lease has run out
+	PepperMissing        Rule = "pepper_missing"         // nor here: the key's digest is under a pepper this node has not got
 )
 
 // Rules lists every rule.
 var Rules = []Rule{KeyMalformed, KeyForeign, KeyOtherInstallation, KeyUnknown, SecretWrong, TooManyFailures, KeyRevoked, KeyExpired, KeySuspended, KeyClass,
 	OwnerRemoved, OwnerLeftProject, OwnerRole, ProjectArchived, ProjectMissing, OrganizationGone, OrganizationMismatch, ProjectMismatch, IPNotAllowed,
-	ScopeMissing, ModelNotAllowed, NotFresh}
+	ScopeMissing, ModelNotAllowed, NotFresh, PepperMissing}
 
 // Error returns the rule's name, for logs.
 func (r Rule) Error() string { return string(r) }
@@ -85,6 +86,11 @@ func tooMany(wait time.Duration) *gatehouse.Error {
 func stale() *gatehouse.Error {
 	return &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "auth_unavailable", RetryAfterMillis: 1000, Err: NotFresh,
 		Message: "This node cannot check keys at the moment, because it has not heard from its database for too long. Try again; if it persists, give the administrator of this gateway the x-request-id of this answer."}
+}
+
+func pepperMissing() *gatehouse.Error {
+	return &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "auth_unavailable", RetryAfterMillis: 1000, Err: PepperMissing,
+		Message: "This node cannot check this key at the moment, because it lacks the version of the pepper that the key was digested under. Try again; if it persists, give the administrator of this gateway the x-request-id of this answer."}
 }
 
 func keyRevoked() *gatehouse.Error {

@@ -21,6 +21,7 @@ type Catalog struct {
 	logger  *slog.Logger
 	waker   Waker
 	single  bool
+	pepper  func() int
 	replica *replica
 	applied atomic.Int64
 	lease   leaseholder

@@ -32,6 +32,7 @@ type nodes struct {
 	drop   string        // id of a row to drop with the next beat
 	// renewed is when the last renewal that went through all its steps began; 0: none did.
 	renewed time.Duration
+	told    int // the version of the pepper that the last beat said this node knows
 }
 
 // sighting is a row as it was last read.
@@ -39,6 +40,7 @@ type sighting struct {
 	beat    int64
 	applied int64
 	length  time.Duration // its max_staleness
+	pepper  int64         // the highest version of the pepper it knows
 	since   time.Duration // when this node had first read this beat, on its boot clock
 }
 
@@ -103,7 +105,7 @@ func (n *nodes) observe(began time.Duration, rows []store.Node) view {
 		if n.own(row.ID) {
 			continue
 		}
-		s := sighting{beat: row.Beat, applied: row.AppliedSeq, length: time.Duration(row.MaxStalenessMillis) * time.Millisecond, since: now}
+		s := sighting{beat: row.Beat, applied: row.AppliedSeq, length: time.Duration(row.MaxStalenessMillis) * time.Millisecond, pepper: row.PepperVersion, since: now}
 		if prev, ok := n.seen[row.ID]; ok && prev.beat == s.beat {
 			s.since = prev.since
 		}
@@ -154,7 +156,9 @@ func (c *Catalog) renewInterval() time.Duration { return min(c.lease.length/4, 3
 
 func (c *Catalog) renewalDue() bool {
 	n := &c.nodes
-	return n.renewed == 0 || n.clock.boot()-n.renewed >= c.renewInterval() || !c.lease.stands() // a clock was set
+	return n.renewed == 0 || n.clock.boot()-n.renewed >= c.renewInterval() ||
+		!c.lease.stands() || // a clock was set
+		n.told != c.pepper()
 }
 
 // renew beats, which also acknowledges what is applied, and renews the lease: the steps are in the comment of lease. It returns the
@@ -163,12 +167,14 @@ func (c *Catalog) renew(ctx context.Context) (last int64, err error) {
 	n := &c.nodes
 	began := n.clock.read()
 	n.choose(began.boot, c.lease.length)
+	pepper := c.pepper()
 	err = c.db.Record(ctx, store.Batch{
 		Node: &store.NodeBeat{
 			ID:                 n.self,
 			Incarnation:        n.process,
 			AppliedSeq:         c.Applied(),
 			MaxStalenessMillis: c.lease.length.Milliseconds(),
+			PepperVersion:      int64(pepper),
 		},
 		DropNode: n.drop,
 	})
@@ -176,6 +182,7 @@ func (c *Catalog) renew(ctx context.Context) (last int64, err error) {
 		return 0, err
 	}
 	n.beat(began.boot)
+	n.told = pepper
 	reading := n.clock.boot()
 	var rows []store.Node
 	err = c.db.View(ctx, func(tx *store.Tx) error {

@@ -26,10 +26,12 @@ type Config struct {
 	MaxStaleness time.Duration
 	// SingleNode says that no other process uses the database (SQLite): there are no leases and no rows among the nodes.
 	SingleNode bool
-	Now        func() time.Time     // the wall clock; nil: time.Now
-	Boot       func() time.Duration // time since boot, suspension included; nil: CLOCK_BOOTTIME
-	Logger     *slog.Logger         // nil: nothing is logged
-	Waker      Waker                // nil: a Loopback
+	// Pepper returns the highest version of the pepper that this node knows, which it tells the others; nil: it says nothing.
+	Pepper func() int
+	Now    func() time.Time     // the wall clock; nil: time.Now
+	Boot   func() time.Duration // time since boot, suspension included; nil: CLOCK_BOOTTIME
+	Logger *slog.Logger         // nil: nothing is logged
+	Waker  Waker                // nil: a Loopback
 }
 
 // Open loads everything and, unless the node is single, takes the first lease: a Catalog that Open returned is Fresh. The
@@ -51,6 +53,9 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 	if cfg.MaxStaleness < 0 {
 		return nil, gatehouse.InvalidParam("max_staleness", "Invalid 'max_staleness': it must be positive.")
 	}
+	if cfg.Pepper == nil {
+		cfg.Pepper = func() int { return 0 }
+	}
 	clock := clock{boot: cfg.Boot, wall: cfg.Now}
 	place := cfg.Node + "/" + cfg.Lock + "/"
 	c := &Catalog{
@@ -58,6 +63,7 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 		logger:   cfg.Logger,
 		waker:    cfg.Waker,
 		single:   cfg.SingleNode,
+		pepper:   cfg.Pepper,
 		lease:    leaseholder{clock: clock, length: cfg.MaxStaleness},
 		lag:      lag{boot: cfg.Boot},
 		nodes:    newNodes(clock, place+gatehouse.RandomBase62(8)),

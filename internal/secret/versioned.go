@@ -16,10 +16,13 @@ type material struct {
 }
 
 // newFile returns the content of a key file with one random version, 1, under a comment that says what it is.
-func newFile(comment string) Text {
+func newFile(comment string) Text { return NewText("# " + comment + "\n" + newLine(1)) }
+
+// newLine returns the line of a random version.
+func newLine(version int) string {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // crypto/rand.Read never returns an error (Go 1.24 and later)
-	return NewText("# " + comment + "\n1 " + base64.StdEncoding.EncodeToString(key) + "\n")
+	return strconv.Itoa(version) + " " + base64.StdEncoding.EncodeToString(key) + "\n"
 }
 
 // parseFile reads a key file: one line "N base64" for each version, N rising from line to line; lines that begin with # and

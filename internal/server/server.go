@@ -43,6 +43,8 @@ type Options struct {
 	// Now and Boot are the wall clock and the time since boot; nil: the machine's. Tests pass clocks of their own.
 	Now  func() time.Time
 	Boot func() time.Duration
+	// Reload, when something comes on it, has the node read again at once what it looks at every 10 s.
+	Reload <-chan os.Signal
 	// Timeouts bound exchanges with upstreams; the zero value has defaults. Tests shorten them.
 	Timeouts gateway.Timeouts
 	// dev allows an empty database, every environment variable but Gatehouse's own as a secret reference, and private upstreams.
@@ -66,6 +68,7 @@ type Server struct {
 	policy       custody.Policy
 	install      string
 	clock        *strictClock
+	peppers      pepperKeeper
 	trusted      []netip.Prefix
 	mock         mockUpstream
 	incidents    chan authn.Incident
@@ -147,6 +150,7 @@ func Open(ctx context.Context, cfg *Config, opts Options) (_ *Server, err error)
 		return nil, err
 	}
 	undo = append(undo, func() { _ = s.ledger.Close(ctx) })
+	s.peppers.peppers = peppers
 	// After the ledger, whose lock makes this process the only holder of the data folder and of the node id in it.
 	if err := s.openCatalog(ctx); err != nil {
 		return nil, err
@@ -154,9 +158,13 @@ func Open(ctx context.Context, cfg *Config, opts Options) (_ *Server, err error)
 	if s.waker != nil {
 		undo = append(undo, func() { _ = s.waker.Close() })
 	}
+	if err := s.openPeppers(ctx); err != nil {
+		return nil, err
+	}
 	s.admin = admin.New(admin.Config{DB: s.db, Catalog: s.catalog, Peppers: peppers, Keyring: keyring, Install: s.install, Now: opts.Now,
 		CheckReference: s.resolver("").Check, AllowPrivate: s.allowPrivate(), Logger: s.log})
-	s.auth = authn.New(authn.Config{Catalog: s.catalog, Peppers: peppers, Install: s.install, Now: s.clock.Now, OnFailure: s.refused.count, OnIncident: s.incident})
+	s.auth = authn.New(authn.Config{Catalog: s.catalog, Peppers: peppers, Install: s.install, Now: s.clock.Now, OnFailure: s.refused.count, OnIncident: s.incident,
+		MissingPepper: s.missingPepper, OnOldPepper: s.peppers.waiting.claim, OnRewrap: s.peppers.waiting.add})
 	if err := s.openGateway(); err != nil {
 		return nil, err
 	}
@@ -297,7 +305,8 @@ func (s *Server) allowPrivate() func(host string) bool {
 }
 
 func (s *Server) openCatalog(ctx context.Context) error {
-	cfg := catalog.Config{DB: s.db, Node: s.cfg.Node, MaxStaleness: time.Duration(s.cfg.MaxStaleness), SingleNode: single(s.cfg.Database), Now: s.opts.Now, Boot: s.opts.Boot, Logger: s.log}
+	cfg := catalog.Config{DB: s.db, Node: s.cfg.Node, MaxStaleness: time.Duration(s.cfg.MaxStaleness), SingleNode: single(s.cfg.Database), Now: s.opts.Now, Boot: s.opts.Boot, Logger: s.log,
+		Pepper: s.peppers.peppers.Newest}
 	if !cfg.SingleNode {
 		lock, err := nodeIdentity(s.cfg.Data)
 		if err != nil {
@@ -387,8 +396,10 @@ func (s *Server) Run(ctx context.Context) error {
 		defer close(stewardDone)
 		s.steward.Run(stewardCtx)
 	}()
-	s.duties.Add(3)
+	s.duties.Add(5)
 	go s.watchClock(work)
+	go s.keepPepper(work)
+	go s.rewrapKeys(work)
 	go s.recordIncidents(work)
 	go s.prune(work)
 	for _, l := range s.listeners {

@@ -49,6 +49,7 @@ type NodeBeat struct {
 	AppliedSeq         int64  // the last event the node has applied
 	MaxStalenessMillis int64  // how long the node goes on without a renewal
 	Incarnation        string // of the process, new with every start
+	PepperVersion      int64  // the highest version of the pepper it knows
 }
 
 // Record writes a batch in one transaction, or nothing of it. A batch may be recorded again after an error or a crash: usage
@@ -119,13 +120,13 @@ func (r *recorder) exec(op, query string, args ...any) error {
 }
 
 func (r *recorder) node(b *Batch) error {
-	const renew = `INSERT INTO nodes (id, incarnation, applied_seq, beat, max_staleness_millis) VALUES ($1, $2, $3, 1, $4)
+	const renew = `INSERT INTO nodes (id, incarnation, applied_seq, beat, max_staleness_millis, pepper_version) VALUES ($1, $2, $3, 1, $4, $5)
 		ON CONFLICT (id) DO UPDATE SET incarnation = excluded.incarnation, applied_seq = excluded.applied_seq, beat = nodes.beat + 1,
-		max_staleness_millis = excluded.max_staleness_millis`
+		max_staleness_millis = excluded.max_staleness_millis, pepper_version = excluded.pepper_version`
 	const drop = `DELETE FROM nodes WHERE id = $1`
 	const dropOwn = `DELETE FROM nodes WHERE id = $1 AND incarnation = $2`
 	if n := b.Node; n != nil {
-		if err := r.exec("renew node "+n.ID, renew, n.ID, n.Incarnation, n.AppliedSeq, n.MaxStalenessMillis); err != nil {
+		if err := r.exec("renew node "+n.ID, renew, n.ID, n.Incarnation, n.AppliedSeq, n.MaxStalenessMillis, n.PepperVersion); err != nil {
 			return err
 		}
 	}
