@@ -28,7 +28,7 @@ const (
 )
 
 // ErrNotDataPlane is what Parse returns for a path that belongs to somebody else: the administration API below /v1/organization
-// and /v1/projects, and everything that is neither /v1/... nor /openai/...
+// and /v1/projects, and everything that is neither /v1/... nor /openai/... nor one of the paths of Azure AI model inference.
 var ErrNotDataPlane error = &gatehouse.Error{Kind: gatehouse.NotFound, Message: "This is not a data plane path. Models are called below /v1/ or /openai/."}
 
 // Parse reads a request line. The path is the escaped one, as it came: what it names is decided before anything is unescaped, so
@@ -45,6 +45,11 @@ func Parse(method, escapedPath, rawQuery string) (Call, error) {
 		}
 	case "openai":
 		c.Face = FaceAzure
+	case "models":
+		if _, ok := inferenceProducts[firstSegment(escapedPath[len("/models"):])]; !ok {
+			return c, ErrNotDataPlane // most likely an OpenAI client whose base URL lacks its /v1
+		}
+		c.Face = FaceAzureAI
 	default:
 		return c, ErrNotDataPlane
 	}
@@ -170,6 +175,17 @@ var products = func() map[string][]*Op {
 	return m
 }()
 
+// inferenceProducts are the first segments below /models of the operations that Azure AI model inference has.
+var inferenceProducts = func() map[string]bool {
+	m := map[string]bool{}
+	for _, o := range ops {
+		if o.inference != notInference {
+			m[o.Product] = true
+		}
+	}
+	return m
+}()
+
 // Ops returns every operation, in the order of the table.
 func Ops() []*Op { return ops }
 
@@ -189,7 +205,7 @@ func find(method string, s segments, face Face) (*Op, *gatehouse.Error) {
 		if known != nil && o.Pattern != known.Pattern {
 			continue
 		}
-		if !o.fits(s) || o.azureOnly && face != FaceAzure {
+		if !o.fits(s) || !o.in(face) {
 			continue
 		}
 		if o.takes(method) {
@@ -201,6 +217,17 @@ func find(method string, s segments, face Face) (*Op, *gatehouse.Error) {
 		return nil, errMethod
 	}
 	return nil, nil
+}
+
+// in reports whether the operation's path exists in a face.
+func (o *Op) in(face Face) bool {
+	switch {
+	case face == FaceAzureAI:
+		return o.inference != notInference
+	case o.inference == inferenceOnly:
+		return false
+	}
+	return !o.azureOnly || face == FaceAzure
 }
 
 func (o *Op) takes(method string) bool {

@@ -107,8 +107,11 @@ func TestTable(t *testing.T) {
 		if method == other {
 			method = "PATCH"
 		}
-		if o.azureOnly {
+		switch {
+		case o.azureOnly:
 			face = FaceAzure
+		case o.inference == inferenceOnly:
+			face = FaceAzureAI
 		}
 		var s segments
 		if err := s.split(path); err != nil {
@@ -230,6 +233,14 @@ func TestParseRefuses(t *testing.T) {
 		{"POST", "/openai/deployments/d/foo", "api-version=2024-10-21", gatehouse.NotFound, "Resource not found (POST"},
 		{"GET", "/openai/deployments/d/chat/completions/../../x/embeddings", "api-version=2024-10-21", gatehouse.Invalid, "dot segments"},
 		{"GET", "/openai/v1/deployments", "", gatehouse.NotFound, "Resource not found"},
+		{"GET", "/openai/v1/info", "", gatehouse.NotFound, "Resource not found"},
+		{"GET", "/openai/v1/deployments/d", "", gatehouse.NotFound, "Resource not found"},
+		{"POST", "/openai/deployments", "api-version=2022-12-01", gatehouse.MethodNotAllowed, "HINT"},
+		{"GET", "/models/chat/completions", "", gatehouse.MethodNotAllowed, "HINT"},
+		{"POST", "/models/chat/completions", "api-version=banana", gatehouse.NotFound, "is not one"},
+		{"POST", "/models/chat", "", gatehouse.NotFound, "Resource not found"},
+		{"GET", "/models/info/", "", gatehouse.NotFound, "remove the slash"},
+		{"GET", "/models/chat/../info", "", gatehouse.Invalid, "dot segments"},
 		{"GET", "/openai/v1/organization/projects", "", gatehouse.NotFound, "Resource not found"},
 	} {
 		c, err := Parse(tt.method, tt.path, tt.query)
@@ -237,14 +248,14 @@ func TestParseRefuses(t *testing.T) {
 		if !errors.As(err, &e) || e.Kind != tt.kind || !strings.Contains(e.Message, tt.says) {
 			t.Errorf("%s %.80q?%.40q: got %v (%v), want %v saying %q", tt.method, tt.path, tt.query, err, gatehouse.KindOf(err), tt.kind, tt.says)
 		}
-		if c.Face.IsAzure() != strings.HasPrefix(tt.path, "/openai") {
+		if c.Face.IsAzure() != (strings.HasPrefix(tt.path, "/openai") || strings.HasPrefix(tt.path, "/models")) {
 			t.Errorf("%s: the error would be shown in face %s", tt.path, c.Face)
 		}
 	}
 }
 
 func TestParseLeavesToOthers(t *testing.T) {
-	for _, path := range []string{"/v1/organization/projects", "/v1/projects/p/roles", "/v1/organization", "/v1/organization/", "/v1/projects/../x", "/gatehouse/v1/keys", "/", "", "x", "//v1/models", "/chat/completions", "/%761/models"} {
+	for _, path := range []string{"/v1/organization/projects", "/v1/projects/p/roles", "/v1/organization", "/v1/organization/", "/v1/projects/../x", "/gatehouse/v1/keys", "/", "", "x", "//v1/models", "/chat/completions", "/%761/models", "/models", "/models/", "/models/gpt-4o", "/models/responses", "/models/files", "/models//chat/completions"} {
 		if _, err := Parse("GET", path, ""); err != ErrNotDataPlane {
 			t.Errorf("%q: got %v, want ErrNotDataPlane", path, err)
 		}

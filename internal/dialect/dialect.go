@@ -21,9 +21,13 @@ const (
 	FaceOpenAI  Face = iota // /v1/...
 	FaceAzure               // /openai/deployments/{deployment}/... and /openai/...: a dated api-version is required
 	FaceAzureV1             // /openai/v1/...: the deployment is the body's model, api-version is optional
+	FaceAzureAI             // /models/...: Azure AI model inference; the deployment is the body's model
 )
 
-var faceNames = [...]string{"openai", "azure", "azure_v1"}
+// Faces is how many faces there are.
+const Faces = len(faceNames)
+
+var faceNames = [...]string{"openai", "azure", "azure_v1", "azure_ai"}
 
 // String returns the face's name as metrics and logs show it.
 func (f Face) String() string { return faceNames[f] }

@@ -89,9 +89,19 @@ type Op struct {
 
 	deployment bool // Azure's classic path of this operation contains the deployment
 	azureOnly  bool // the path exists in Azure's classic API alone
+	inference  inferenceRule
 	segments   []segment
 	fields     []FieldRule
 }
+
+// inferenceRule is whether Azure AI model inference has an operation.
+type inferenceRule uint8
+
+const (
+	notInference  inferenceRule = iota
+	alsoInference               // it is OpenAI's, below another path
+	inferenceOnly
+)
 
 // segment is one part of a Pattern.
 type segment struct {

@@ -15,6 +15,8 @@ const (
 
 const unmetered = "sessions that run past it cannot be metered or revoked here yet. Use the Responses or Chat Completions API."
 
+const submitted = "the asynchronous images of Azure's 2023 previews have ended with the model behind them. Call /openai/deployments/{deployment}/images/generations, which answers at once."
+
 // ops is every operation, in the order in which patterns are tried: a literal before a parameter, the exact before the generic.
 // What follows from a row's pattern and method (scope, references, retries) is filled in by build.
 var ops = build([]Op{
@@ -24,7 +26,7 @@ var ops = build([]Op{
 	{Name: "models.delete", Method: del, Pattern: "/models/{model...}", Owned: true},
 
 	// Chat completions, and the ones that were stored with `store`.
-	{Name: "chat.completions.create", Method: post, Pattern: "/chat/completions", Body: BodyJSON, Model: ModelRequired, Usage: usage.Chat, Meter: "completions", Scope: "model.request", Creates: "chat.completion", Stores: StoreIfTrue, Owned: true, deployment: true},
+	{Name: "chat.completions.create", Method: post, Pattern: "/chat/completions", Body: BodyJSON, Model: ModelRequired, Usage: usage.Chat, Meter: "completions", Scope: "model.request", Creates: "chat.completion", Stores: StoreIfTrue, Owned: true, deployment: true, inference: alsoInference},
 	{Name: "chat.completions.list", Method: get, Pattern: "/chat/completions", Scope: "api.chat.completions.read", List: true, SoleTenant: true},
 	{Name: "chat.completions.retrieve", Method: get, Pattern: "/chat/completions/{completion_id}", Scope: "api.chat.completions.read", Owned: true},
 	{Name: "chat.completions.update", Method: post, Pattern: "/chat/completions/{completion_id}", Body: BodyJSON, Scope: "api.chat.completions.write", Owned: true},
@@ -52,7 +54,7 @@ var ops = build([]Op{
 	{Name: "conversations.items.delete", Method: del, Pattern: "/conversations/{conversation_id}/items/{item_id}", Owned: true},
 
 	// Calls of a model that leave nothing behind.
-	{Name: "embeddings.create", Method: post, Pattern: "/embeddings", Body: BodyJSON, Model: ModelRequired, Usage: usage.Embeddings, Meter: "embeddings", Scope: "model.request", deployment: true},
+	{Name: "embeddings.create", Method: post, Pattern: "/embeddings", Body: BodyJSON, Model: ModelRequired, Usage: usage.Embeddings, Meter: "embeddings", Scope: "model.request", deployment: true, inference: alsoInference},
 	{Name: "moderations.create", Method: post, Pattern: "/moderations", Body: BodyJSON, Model: ModelOptional, DefaultModel: "omni-moderation-latest", Meter: "moderations", Scope: "model.request"},
 	{Name: "images.generate", Method: post, Pattern: "/images/generations", Body: BodyJSON, Model: ModelOptional, DefaultModel: "dall-e-2", Usage: usage.Images, Meter: "images", Scope: "model.request", deployment: true},
 	{Name: "images.edit", Method: post, Pattern: "/images/edits", Body: BodyJSONOrForm, Model: ModelOptional, DefaultModel: "gpt-image-1.5", Usage: usage.Images, Meter: "images", Scope: "model.request", deployment: true},
@@ -297,6 +299,14 @@ var ops = build([]Op{
 	// Azure's list of deployments (2022 and 2023 previews), which old clients still ask for.
 	{Name: "deployments.list", Method: get, Pattern: "/deployments", Local: true, Scope: "api.models.read", azureOnly: true},
 	{Name: "deployments.retrieve", Method: get, Pattern: "/deployments/{model...}", Local: true, Scope: "api.models.read", azureOnly: true},
+
+	// Azure AI model inference: what the model is; its chat completions and embeddings are OpenAI's.
+	{Name: "models.info", Method: get, Pattern: "/info", Local: true, Scope: "api.models.read", inference: inferenceOnly},
+
+	// Azure's asynchronous images (2023 previews), which no model serves any more.
+	{Name: "images.generations.submit", Method: post, Pattern: "/images/generations:submit", Body: BodyAny, Refused: submitted, azureOnly: true},
+	{Name: "operations.images.retrieve", Method: get, Pattern: "/operations/images/{operation_id}", Refused: submitted, azureOnly: true},
+	{Name: "operations.images.delete", Method: del, Pattern: "/operations/images/{operation_id}", Refused: submitted, azureOnly: true},
 
 	// What a known product has and this table has not. The object a path names is still checked.
 	{Name: "chat.other.read", Method: get, Pattern: "/chat/completions/{completion_id}/*", Scope: "api.chat.completions.read", Owned: true, SoleTenant: true},

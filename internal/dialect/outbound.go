@@ -30,6 +30,9 @@ func (c *Call) Target(up *gatehouse.Upstream, model string) (string, error) {
 func (c *Call) AppendTarget(dst []byte, up *gatehouse.Upstream, model string) ([]byte, error) {
 	base := basePath(up.BaseURL)
 	path := c.Path
+	if path == extensionsPath && !hasExtensions(up) {
+		path = path[len("/extensions"):]
+	}
 	version := ""
 	switch {
 	case up.Dialect != gatehouse.Azure:
@@ -55,11 +58,17 @@ func (c *Call) AppendTarget(dst []byte, up *gatehouse.Upstream, model string) ([
 		dst = append(append(dst, azureBase(base)...), "/openai"...)
 		version = up.APIVersion
 	}
-	if path == extensionsPath {
-		path = path[len("/extensions"):]
-	}
 	dst = append(dst, path...)
 	return appendQuery(dst, version, c.Query), nil
+}
+
+// extensionsUntil is the first month of Azure's api-versions without /extensions/chat/completions: since then one's own data is a
+// field of chat completions.
+const extensionsUntil = "2024-02"
+
+// hasExtensions reports whether an upstream has the path of 2023's previews for chat completions over one's own data.
+func hasExtensions(up *gatehouse.Upstream) bool {
+	return isClassic(up) && up.APIVersion < extensionsUntil
 }
 
 func appendQuery(dst []byte, version, query string) []byte {

@@ -59,7 +59,8 @@ func TestTarget(t *testing.T) {
 
 		{"POST", "/openai/deployments/d/chat/completions", "api-version=2023-05-15", upOpenAI, "m", "/v1/chat/completions"},
 		{"POST", "/openai/deployments/d/chat/completions", "api-version=2023-05-15", upClassic, "m", "/openai/deployments/m/chat/completions?api-version=2024-10-21"},
-		{"POST", "/openai/deployments/d/extensions/chat/completions", "api-version=2023-08-01-preview", upClassic, "m", "/openai/deployments/m/extensions/chat/completions?api-version=2024-10-21"},
+		{"POST", "/openai/deployments/d/extensions/chat/completions", "api-version=2023-08-01-preview", upClassic, "m", "/openai/deployments/m/chat/completions?api-version=2024-10-21"},
+		{"POST", "/openai/deployments/d/extensions/chat/completions", "api-version=2023-08-01-preview", azure("https://h", "2023-12-01-preview"), "m", "/openai/deployments/m/extensions/chat/completions?api-version=2023-12-01-preview"},
 		{"POST", "/openai/deployments/d/extensions/chat/completions", "api-version=2023-08-01-preview", upOpenAI, "m", "/v1/chat/completions"},
 		{"POST", "/openai/deployments/d/extensions/chat/completions", "api-version=2023-08-01-preview", upV1, "m", "/openai/v1/chat/completions"},
 	} {

@@ -28,7 +28,7 @@ type Metrics struct {
 
 // opCounters counts one operation: by the caller's dialect and the class of the status.
 type opCounters struct {
-	requests [3][6]atomic.Uint64
+	requests [dialect.Faces][6]atomic.Uint64
 	millis   atomic.Uint64
 }
 

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -329,6 +330,80 @@ func TestProvidersKey(t *testing.T) {
 }
 
 // TestModels lists and shows deployments, never what an upstream has.
+// TestModelsInAzuresShapes lists deployments as each of Azure's faces does, and one of them.
+func TestModelsInAzuresShapes(t *testing.T) {
+	g, up := newChat(t)
+	dep, err := g.admin.Deployments(deadline(t), g.who)
+	must(t, err)
+	at := strconv.FormatInt(dep[0].CreatedAt.Seconds(), 10)
+	model := `{"capabilities":{"fine_tune":false,"inference":true},"lifecycle_status":"generally-available","id":"gpt-4o","status":"succeeded","created_at":` + at + `,"updated_at":` + at +
+		`,"object":"model","created":` + at + `,"owned_by":"gatehouse"}`
+	deployment := `{"scale_settings":{"scale_type":"standard"},"model":"gpt-4o","owner":"organization-owner","id":"gpt-4o","status":"succeeded","created_at":` + at + `,"updated_at":` + at + `,"object":"deployment"}`
+	openai := `{"id":"gpt-4o","object":"model","created":` + at + `,"owned_by":"gatehouse"}`
+	for _, c := range []struct{ path, want string }{
+		{"/openai/models?api-version=2024-10-21", `{"object":"list","data":[` + model + `]}`},
+		{"/openai/models/gpt-4o?api-version=2024-10-21", model},
+		{"/openai/deployments?api-version=2022-12-01", `{"object":"list","data":[` + deployment + `]}`},
+		{"/openai/deployments/gpt-4o?api-version=2022-12-01", deployment},
+		{"/openai/v1/models", `{"object":"list","data":[` + openai + `]}`},
+		{"/models/info?api-version=2024-05-01-preview", `{"model_name":"gpt-4o","model_type":"chat-completion","model_provider_name":"gatehouse"}`},
+	} {
+		if got := g.do("GET", c.path, ""); got.status != 200 || got.body != c.want {
+			t.Errorf("%s: %d %s\nwant %s", c.path, got.status, got.body, c.want)
+		}
+	}
+	g.deploy("text-embedding-3-small", admin.RouteSpec{Upstream: "up"})
+	if got := g.do("GET", "/models/info?api-version=2024-05-01-preview", ""); got.status != 400 || !strings.Contains(got.body, "may use 2 models") {
+		t.Errorf("of two models: %d %s", got.status, got.body)
+	}
+	if got := g.do("GET", "/models/info?model=text-embedding-3-small", ""); got.status != 200 || !strings.Contains(got.body, `"model_type":"embeddings"`) {
+		t.Errorf("of one of two: %d %s", got.status, got.body)
+	}
+	for _, path := range []string{"/openai/deployments/unknown?api-version=2022-12-01", "/models/info?model=unknown"} {
+		if got := g.do("GET", path, ""); got.status != 404 || !strings.Contains(got.body, `"code":"DeploymentNotFound"`) {
+			t.Errorf("%s: %d %s", path, got.status, got.body)
+		}
+	}
+	if up.Accepted() != 0 {
+		t.Error("the upstream was asked")
+	}
+}
+
+// TestInference calls through the paths of Azure AI model inference.
+func TestInference(t *testing.T) {
+	g, up := newChat(t)
+	const version = "?api-version=2024-05-01-preview"
+	got := g.do("POST", "/models/chat/completions"+version, chatBody, "Authorization", "", "api-key", g.key.Value.Reveal(), "extra-parameters", "pass-through")
+	if got.status != 200 || got.body != chatAnswer || up.got().Target != "/v1/chat/completions" || string(up.got().Body) != chatBody {
+		t.Errorf("chat: %d %s; upstream had %s %s", got.status, got.body, up.got().Target, up.got().Body)
+	}
+	if got.header.Get("Apim-Request-Id") == "" {
+		t.Error("the answer has not Azure's headers")
+	}
+	if r := g.explain(got.id()); r.Dialect != "azure_ai" || r.Route != "chat.completions.create" {
+		t.Errorf("explained as %+v", r)
+	}
+	got = g.do("POST", "/models/embeddings"+version, `{"model":"gpt-4o","input":["a"]}`)
+	if got.status != 200 || up.got().Target != "/v1/embeddings" {
+		t.Errorf("embeddings: %d %s", got.status, got.body)
+	}
+	if got := g.do("POST", "/models/chat/completions"+version, `{"model":"unknown","messages":[]}`); got.status != 404 || !strings.Contains(got.body, "DeploymentNotFound") {
+		t.Errorf("unknown: %d %s", got.status, got.body)
+	}
+	if got := g.do("POST", "/models/chat/completions"+version, `{"messages":[]}`); got.status != 400 || !strings.Contains(got.body, "model") {
+		t.Errorf("no model: %d %s", got.status, got.body)
+	}
+	// An OpenAI client whose base URL lacks its /v1 is told so.
+	if got := g.do("GET", "/models", ""); got.status != 404 || !strings.Contains(got.body, "base URL") {
+		t.Errorf("/models: %d %s", got.status, got.body)
+	}
+	for _, c := range [][2]string{{"POST", "/openai/images/generations:submit"}, {"GET", "/openai/operations/images/op_1"}, {"DELETE", "/openai/operations/images/op_1"}} {
+		if got := g.do(c[0], c[1]+"?api-version=2023-06-01-preview", ""); got.status != 403 || !strings.Contains(got.body, "/images/generations, which answers at once") {
+			t.Errorf("%s: %d %s", c, got.status, got.body)
+		}
+	}
+}
+
 func TestModels(t *testing.T) {
 	g, up := newChat(t)
 	g.deploy("*", admin.RouteSpec{Upstream: "up"})
