@@ -94,6 +94,7 @@ func TestNodeAdmin(t *testing.T)     { run(t, "admin.mjs", gatehousetest.Options
 func TestNodePaging(t *testing.T)    { run(t, "paging.mjs", gatehousetest.Options{}) }
 func TestNodeUsage(t *testing.T)     { run(t, "usage.mjs", gatehousetest.Options{}) }
 func TestNodeAzure(t *testing.T)     { run(t, "azure.mjs", gatehousetest.Options{}) }
+func TestNodeResource(t *testing.T)  { run(t, "resource.mjs", gatehousetest.Options{}) }
 
 // TestNodeTLS is chat and Azure over TLS with a certificate of dev's own authority.
 func TestNodeTLS(t *testing.T) {
