@@ -132,10 +132,25 @@ type Upstream struct {
 	// AllowPrivate lets this upstream's host resolve to loopback and private addresses; metadata addresses are refused always.
 	AllowPrivate bool
 	// HTTP2 speaks HTTP/2 to the server where it offers it, and over plain http at once. HTTP/1.1 is cheaper and the default.
-	HTTP2     bool
+	HTTP2 bool
+	// Served says, for each account of the provider that this upstream ever was (see Account), which project it could serve since it
+	// was stored: its id, or ServedMany. It only grows, and stays when the upstream is removed, so that a project that has an account
+	// to itself now is not taken for one that always had. The built-in mock has none.
+	Served    map[string]string
 	CreatedAt Millis
 	RemovedAt Millis
 	Rev       int64
+}
+
+// ServedMany stands in Upstream.Served for more than one project.
+const ServedMany = "*"
+
+// Account is what tells the provider's accounts apart: the credential, and of servers that need none the address.
+func (u *Upstream) Account() string {
+	if u.Credential != "" {
+		return u.Credential
+	}
+	return u.BaseURL
 }
 
 // Route is one way to serve a deployment.

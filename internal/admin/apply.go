@@ -127,6 +127,9 @@ func (s *Service) Apply(ctx context.Context, who *gatehouse.Principal, m *Manife
 		case len(plan) == 0:
 			return errUnchanged
 		}
+		if err := s.noteServed(tx, who.Organization); err != nil {
+			return err
+		}
 		tx.Event().Change = detail(map[string]any{"plan": plan})
 		return nil
 	})

@@ -37,7 +37,10 @@ func (s *Service) CreateProject(ctx context.Context, who *gatehouse.Principal, r
 		Change: detail(map[string]any{"name": p.Name, "title": p.Name, "labels": p.Labels, "residency": p.Residency, "region": p.Region})}
 	_, err = s.change(ctx, who, widens, ev, func(tx *store.Tx) error {
 		p.CreatedAt = tx.Now
-		return tx.CreateProject(p)
+		if err := tx.CreateProject(p); err != nil {
+			return err
+		}
+		return s.noteServed(tx, who.Organization) // deployments for every project are for this one too
 	})
 	return p, err
 }
@@ -94,7 +97,10 @@ func (s *Service) UpdateProject(ctx context.Context, who *gatehouse.Principal, i
 			changes["region"] = p.Region
 		}
 		tx.Event().Change = detail(changes)
-		return tx.SaveProject(p)
+		if err := tx.SaveProject(p); err != nil || !req.Upstream.Set {
+			return err
+		}
+		return s.noteServed(tx, who.Organization)
 	})
 	if !req.Region.Set {
 		effect = Effect{Everywhere: true} // nobody relies on the rest

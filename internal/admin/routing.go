@@ -133,6 +133,9 @@ func (s *Service) put(ctx context.Context, who *gatehouse.Principal, fn func(*st
 		if out.event == nil {
 			return errUnchanged
 		}
+		if err := s.noteServed(tx, who.Organization); err != nil {
+			return err
+		}
 		ev := tx.Event()
 		ev.Type, ev.Project, ev.Subject, ev.SubjectID, ev.Change = out.event.Type, out.event.Project, out.event.Subject, out.event.SubjectID, out.event.Change
 		return nil
@@ -226,7 +229,7 @@ func (s *Service) putUpstream(tx *store.Tx, who *gatehouse.Principal, spec Upstr
 	if len(out.changes) == 0 {
 		return old, out, nil
 	}
-	want.ID, want.CreatedAt, want.Rev = old.ID, old.CreatedAt, old.Rev
+	want.ID, want.CreatedAt, want.Served, want.Rev = old.ID, old.CreatedAt, old.Served, old.Rev
 	out.action, out.event = "update", &gatehouse.Event{Type: "upstream.updated", Subject: gatehouse.SubjectUpstream, SubjectID: want.ID, Change: detail(spec)}
 	return &want, out, tx.SaveUpstream(&want)
 }

@@ -130,7 +130,7 @@ func newGate(tb testing.TB, change ...func(*gateway.Config)) *gate {
 	cfg := gateway.Config{
 		Catalog: g.catalog, Auth: auth, Ledger: g.ledger, Spool: spool, Logger: logger, Now: time.Now,
 		Resolve: func(_ context.Context, _, reference string) (secret.Text, error) {
-			if reference != "env://UPSTREAM_API_KEY" {
+			if !strings.HasPrefix(reference, "env://UPSTREAM_API_KEY") {
 				return secret.Text{}, errors.New("no such variable")
 			}
 			return secret.NewText(upstreamSecret), nil
@@ -205,6 +205,11 @@ func (g *gate) upstream(name, url string, change ...func(*admin.UpstreamSpec)) *
 	up, err := g.admin.PutUpstream(context.Background(), g.who, spec)
 	must(g.tb, err)
 	return up
+}
+
+// ownAccount gives an upstream a credential that no project had before, for the gate's project alone.
+func (g *gate) ownAccount(s *admin.UpstreamSpec) {
+	s.Credential, s.Projects = "env://UPSTREAM_API_KEY_OF_ONE", []string{g.project}
 }
 
 func azure(version string) func(*admin.UpstreamSpec) {

@@ -246,8 +246,8 @@ func (x *exchange) soleTenant() error {
 	for i := range x.plan.n {
 		if !x.g.servesAlone(x.plan.steps[i].upstream, x.id.Principal.Project) {
 			return &gatehouse.Error{Kind: gatehouse.Forbidden, Code: "shared_upstream",
-				Message: "This endpoint shows what other projects made through the same upstream credential, so it is answered only where the credential serves one project. " +
-					"Ask the operator for an upstream of this project's own (`projects: [...]` of the upstream in the manifest)."}
+				Message: "This endpoint shows what other projects made through the same upstream credential, so it is answered only where the credential serves one project and never served another. " +
+					"Ask the operator for an upstream of this project's own: a credential that no other project ever had, and `projects: [...]` of the upstream in the manifest."}
 		}
 	}
 	return nil

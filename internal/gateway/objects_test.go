@@ -89,7 +89,7 @@ func TestUnrecordedObjects(t *testing.T) {
 	if got := g.do("GET", "/v1/files/file-unheard-of", ""); got.status != 404 || up.Accepted() != 0 {
 		t.Errorf("shared: %d %s", got.status, got.body)
 	}
-	g.upstream("up", up.URL, func(s *admin.UpstreamSpec) { s.Projects = []string{g.project} })
+	g.upstream("up", up.URL, g.ownAccount)
 	if got := g.do("GET", "/v1/files/file-from-before", ""); got.status != 200 || up.got().Target != "/v1/files/file-from-before" {
 		t.Errorf("alone: %d %s", got.status, got.body)
 	}
@@ -124,7 +124,10 @@ func TestLists(t *testing.T) {
 	if up.Accepted() != 0 {
 		t.Error("a list went upstream")
 	}
+	// A credential that others had before still shows what they made.
 	g.upstream("up", up.URL, func(s *admin.UpstreamSpec) { s.Projects = []string{g.project} })
+	g.wantError(t, g.do("GET", paths[0], ""), 403, "shared_upstream")
+	g.upstream("up", up.URL, g.ownAccount)
 	for _, path := range paths[:7] {
 		if got := g.do("GET", path, ""); got.status != 200 || up.got().Target != path {
 			t.Errorf("%s: %d %s", path, got.status, got.body)
@@ -243,13 +246,23 @@ func TestResponseOfAStreamThatWasLeft(t *testing.T) {
 // TestSharedCredential counts two upstreams with one credential as one account.
 func TestSharedCredential(t *testing.T) {
 	g, up := newChat(t)
+	g.upstream("up", up.URL, g.ownAccount)
 	other, _ := g.newProject("other")
-	g.upstream("up", up.URL, func(s *admin.UpstreamSpec) { s.Projects = []string{g.project} })
 	if got := g.do("GET", "/v1/files", ""); got.status != 200 {
 		t.Fatalf("alone: %d %s", got.status, got.body)
 	}
-	g.upstream("twin", up.URL, func(s *admin.UpstreamSpec) { s.Projects = []string{other} })
+	g.upstream("twin", up.URL, g.ownAccount, func(s *admin.UpstreamSpec) { s.Projects = []string{other} })
 	g.wantError(t, g.do("GET", "/v1/files", ""), 403, "shared_upstream")
+	// What a removed one served stays, also when it had another credential last.
+	g.upstream("twin", up.URL, func(s *admin.UpstreamSpec) { s.Credential, s.Projects = "env://UPSTREAM_API_KEY_3", []string{other} })
+	g.wantError(t, g.do("GET", "/v1/files", ""), 403, "shared_upstream")
+	_, err := g.admin.RemoveUpstream(context.Background(), g.who, "twin")
+	must(t, err)
+	g.wantError(t, g.do("GET", "/v1/files", ""), 403, "shared_upstream")
+	g.upstream("up", up.URL, g.ownAccount, func(s *admin.UpstreamSpec) { s.Credential = "env://UPSTREAM_API_KEY_4" })
+	if got := g.do("GET", "/v1/files", ""); got.status != 200 {
+		t.Errorf("with a credential of its own: %d %s", got.status, got.body)
+	}
 }
 
 // TestMetering counts what each shape of answer says, in a body and in a stream.

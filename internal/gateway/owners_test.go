@@ -281,7 +281,7 @@ func TestEvalsOverTheAccount(t *testing.T) {
 	}
 	run := `{"data_source":{"type":"completions","source":{"type":"stored_completions"}}}`
 	g.wantError(t, g.do("POST", "/v1/evals/eval_1/runs", run), 403, "shared_upstream")
-	g.upstream("up", up.URL, func(s *admin.UpstreamSpec) { s.Projects = []string{g.project} })
+	g.upstream("up", up.URL, g.ownAccount)
 	if got := g.do("POST", "/v1/evals/eval_1/runs", run); got.status != 201 {
 		t.Errorf("alone: %d %s", got.status, got.body)
 	}

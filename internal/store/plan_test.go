@@ -163,6 +163,7 @@ func useEverything(t *testing.T, db *DB) {
 		noted(tx.EventsAfter(0, 1))
 		noted(tx.EventBytes(0))
 		noted(tx.Request(""))
+		noted(tx.SentTo("x"))
 		noted(tx.Object(""))
 		noted(tx.Work(""))
 		noted(tx.BatchInput(""))

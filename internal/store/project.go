@@ -45,6 +45,13 @@ func (tx *Tx) Projects(organization string, includeArchived bool, p Page) ([]gat
 	return page(tx, l, p)
 }
 
+// SentTo returns two of the projects that send their calls without a model to an upstream, archived ones too, or fewer where there
+// are fewer.
+func (tx *Tx) SentTo(upstream string) ([]gatehouse.Project, error) {
+	const query = ` WHERE upstream = $1 AND upstream <> '' ORDER BY id LIMIT 2`
+	return all(tx, "projects", scanProject, projectSelect+query, upstream)
+}
+
 // EachProject calls fn with every project, archived ones too, in no order.
 func (tx *Tx) EachProject(fn func(*gatehouse.Project) error) error {
 	return each(tx, "projects", scanProject, fn, projectSelect)

@@ -129,7 +129,7 @@ func testEntities(t *testing.T, db *store.DB) {
 			value: func() *gatehouse.Upstream {
 				return &gatehouse.Upstream{ID: "upst_x", Organization: "org-a", Name: "contoso", Dialect: gatehouse.Azure, BaseURL: "https://contoso.openai.azure.com",
 					APIVersion: "2024-10-21", Region: "eastus", Credential: "env://AZURE_API_KEY", CredentialHeader: "Ocp-Apim-Subscription-Key",
-					Projects: []string{"proj_1", "proj_2"}, AllowPrivate: true, HTTP2: true, CreatedAt: 5}
+					Projects: []string{"proj_1", "proj_2"}, AllowPrivate: true, HTTP2: true, Served: map[string]string{"env://A": "proj_1", "https://example.com/v1": gatehouse.ServedMany}, CreatedAt: 5}
 			},
 			change: func(u *gatehouse.Upstream) {
 				u.Name, u.Dialect, u.BaseURL, u.APIVersion, u.Region, u.Credential, u.CredentialHeader = "n", gatehouse.Mock, "", "", "", "", ""
