@@ -27,6 +27,7 @@ var floors = map[string]int{
 	"internal/custody":  2,
 	"internal/leak":     2,
 	"internal/catalog":  2,
+	"internal/replay":   2,
 	"internal/authn":    3,
 	"internal/ledger":   3,
 	"internal/admin":    3,

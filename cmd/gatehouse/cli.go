@@ -85,7 +85,7 @@ func (c *cli) root() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.BoolVar(&c.json, "json", false, "print JSON for machines: one document on stdout")
 	c.remote.register(flags)
-	for _, cmd := range []*cobra.Command{c.dev(), c.init(), c.serve(), c.pepper(), c.version()} {
+	for _, cmd := range []*cobra.Command{c.dev(), c.init(), c.serve(), c.backup(), c.restore(), c.pepper(), c.version()} {
 		cmd.GroupID = "host"
 		c.onHost(cmd)
 		for _, below := range cmd.Commands() {

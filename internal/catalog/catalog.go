@@ -27,6 +27,7 @@ type Catalog struct {
 	lease   leaseholder
 	lag     lag
 	nodes   nodes
+	keeper  *Keeper
 
 	advancing sync.Mutex    // guards advanced
 	advanced  chan struct{} // closed when more is applied

@@ -120,6 +120,9 @@ func (c *Catalog) pass(ctx context.Context) (more bool, err error) {
 		narrowed = put(c.replica) == replaced || narrowed
 	}
 	c.replica.compile()
+	if b.keep != nil {
+		b.keep()
+	}
 	if b.last > c.Applied() {
 		c.advance(b)
 	}
@@ -153,8 +156,9 @@ type batch struct {
 	puts   []func(*replica) outcome
 	last   int64 // the sequence of the last event
 	lastID string
-	moved  bool // there were events
-	full   bool // there may be more
+	moved  bool   // there were events
+	full   bool   // there may be more
+	keep   func() // nil: there is nothing to keep
 }
 
 // read reads the next events and their subjects. It also reads the last applied event again, to see that the history goes on
@@ -210,7 +214,10 @@ func (c *Catalog) read(ctx context.Context) (b batch, err error) {
 				b.puts = append(b.puts, put)
 			}
 		}
-		return nil
+		if c.keeper != nil && b.moved {
+			b.keep, err = c.keeper.Read(tx, c.epoch, b.last, events)
+		}
+		return err
 	})
 	return b, err
 }

@@ -32,6 +32,19 @@ type Config struct {
 	Boot   func() time.Duration // time since boot, suspension included; nil: CLOCK_BOOTTIME
 	Logger *slog.Logger         // nil: nothing is logged
 	Waker  Waker                // nil: a Loopback
+	// Keeper is told every event in order, before any other node hears that it is applied. Nil: nobody is.
+	Keeper *Keeper
+}
+
+// Keeper keeps what the node applies, for a restore of the database.
+type Keeper struct {
+	// Last returns the number of the last event that was kept, 0 before the first.
+	Last func() int64
+	// Begin says that keeping begins after an event.
+	Begin func(seq int64)
+	// Read looks at events up to a number in the snapshot in which the catalog read them. What it returns is called once they are
+	// applied.
+	Read func(tx *store.Tx, epoch, last int64, events []gatehouse.Event) (keep func(), err error)
 }
 
 // Open loads everything and, unless the node is single, takes the first lease: a Catalog that Open returned is Fresh. The
@@ -64,6 +77,7 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 		waker:    cfg.Waker,
 		single:   cfg.SingleNode,
 		pepper:   cfg.Pepper,
+		keeper:   cfg.Keeper,
 		lease:    leaseholder{clock: clock, length: cfg.MaxStaleness},
 		lag:      lag{boot: cfg.Boot},
 		nodes:    newNodes(clock, place+gatehouse.RandomBase62(8)),
@@ -77,6 +91,9 @@ func Open(ctx context.Context, cfg Config) (*Catalog, error) {
 	c.replica, c.epoch, c.lastID = all.replica, all.epoch, all.lastID
 	c.lag.apply(all.last)
 	c.applied.Store(all.last)
+	if err := c.keepUp(ctx, all.epoch, all.last); err != nil {
+		return nil, fmt.Errorf("keep what was committed before this start: %w", err)
+	}
 	c.db.OnCommit(func(seq int64) {
 		c.lag.commit(seq)
 		c.waker.Wake(seq)

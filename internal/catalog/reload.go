@@ -33,12 +33,46 @@ func (c *Catalog) reload(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load the restored database: %w", err)
 	}
+	if err := c.keepUp(ctx, all.epoch, all.last); err != nil {
+		return fmt.Errorf("keep what the restore changed: %w", err)
+	}
 	c.replica.adopt(all.replica)
 	c.epoch = all.epoch
 	c.nodes.restart()
 	c.lag.restart(all.last)
 	c.advance(batch{last: all.last, lastID: all.lastID})
 	c.logger.Info("the restored database is loaded", "epoch", c.epoch, "applied_seq", c.Applied())
+	return nil
+}
+
+// keepUp gives the keeper what was committed up to last while this node did not follow.
+func (c *Catalog) keepUp(ctx context.Context, epoch, last int64) error {
+	if c.keeper == nil {
+		return nil
+	}
+	if c.keeper.Last() == 0 {
+		c.keeper.Begin(last)
+		return nil
+	}
+	for c.keeper.Last() < last {
+		var keep func()
+		err := c.db.View(ctx, func(tx *store.Tx) error {
+			events, err := tx.EventsAfter(c.keeper.Last(), 4*batchSize)
+			if err != nil {
+				return err
+			}
+			to := last
+			if n := len(events); n > 0 {
+				to = events[n-1].Seq
+			}
+			keep, err = c.keeper.Read(tx, epoch, to, events)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		keep()
+	}
 	return nil
 }
 

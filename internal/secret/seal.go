@@ -29,6 +29,7 @@ type Keyring struct {
 type kek struct {
 	version int
 	aead    cipher.AEAD
+	print   string
 }
 
 const (
@@ -61,7 +62,7 @@ func ParseKeyring(content Text) (*Keyring, error) {
 		if err != nil {
 			return nil, fmt.Errorf("keyring: version %d: %w", m.version, err)
 		}
-		k.all = append(k.all, &kek{version: m.version, aead: aead})
+		k.all = append(k.all, &kek{version: m.version, aead: aead, print: fingerprint("kek", m.key)})
 	}
 	return k, nil
 }

@@ -57,6 +57,8 @@ type Config struct {
 	TrustedProxies []string `yaml:"trusted_proxies"`
 	// Log is where and how much is logged.
 	Log Log `yaml:"log"`
+	// Replay bounds the files below data that a restore reads.
+	Replay Replay `yaml:"replay"`
 	// SecretRefs lists which secret references administrators may use. Absent: env:// names that end in _API_KEY, and sealed://.
 	SecretRefs []string `yaml:"secret_refs"`
 	// PrivateUpstreams lists the hosts for which an upstream may set allow_private.
@@ -76,6 +78,13 @@ type Limits struct {
 	Body    Size `yaml:"body"`    // of one request body; default 512MiB
 	Memory  Size `yaml:"memory"`  // of all request bodies in memory; default 1GiB
 	Streams int  `yaml:"streams"` // open requests; default 20000
+}
+
+// Replay bounds the files below data/replay: what a restore knows beyond its backup. They go as soon as a backup covers them; what
+// these bounds drop before that, a restore names as lost.
+type Replay struct {
+	MaxAge  Duration `yaml:"max_age"`  // default 168h
+	MaxSize Size     `yaml:"max_size"` // default 4GiB
 }
 
 // Log is where and how much is logged: always JSON lines on stderr.
@@ -200,6 +209,18 @@ func (c *Config) complete() error {
 	}
 	if *c.JournalSync < 0 || time.Duration(*c.JournalSync) > 10*time.Second {
 		fail("journal_sync must be between 0s and 10s")
+	}
+	if c.Replay.MaxAge == 0 {
+		c.Replay.MaxAge = Duration(7 * 24 * time.Hour)
+	}
+	if c.Replay.MaxAge < Duration(time.Hour) {
+		fail("replay.max_age must be at least 1h")
+	}
+	if c.Replay.MaxSize == 0 {
+		c.Replay.MaxSize = 4 << 30
+	}
+	if c.Replay.MaxSize < 64<<20 {
+		fail("replay.max_size must be at least 64MiB")
 	}
 	if c.Drain == 0 {
 		c.Drain = Duration(30 * time.Second)

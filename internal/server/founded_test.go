@@ -67,6 +67,7 @@ func closeOpened(t *testing.T, s *Server) {
 	if s.access != nil {
 		s.access.close()
 	}
+	defer s.replay.Close()
 	if err := errors.Join(s.ledger.Close(t.Context()), s.db.Close()); err != nil {
 		t.Error(err)
 	}

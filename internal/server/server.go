@@ -30,6 +30,7 @@ import (
 	"gatehouse/internal/custody"
 	"gatehouse/internal/gateway"
 	"gatehouse/internal/ledger"
+	"gatehouse/internal/replay"
 	"gatehouse/internal/secret"
 	"gatehouse/internal/steward"
 	"gatehouse/internal/store"
@@ -61,6 +62,7 @@ type Server struct {
 	waker        *valkey.Waker // nil without Valkey
 	catalog      *catalog.Catalog
 	ledger       *ledger.Ledger
+	replay       *replay.Writer // what a restore reads
 	gateway      *gateway.Gateway
 	steward      *steward.Steward
 	admin        *admin.Service
@@ -145,6 +147,11 @@ func Open(ctx context.Context, cfg *Config, opts Options) (_ *Server, err error)
 	if s.policy, err = s.references(); err != nil {
 		return nil, err
 	}
+	// Before the ledger, which records what an earlier process left.
+	if err := s.openReplay(); err != nil {
+		return nil, err
+	}
+	undo = append(undo, s.replay.Close)
 	s.ledger, err = ledger.Open(ctx, ledger.Config{Dir: cfg.Data, DB: s.db, Sync: time.Duration(*cfg.JournalSync), Now: opts.Now, Logger: s.log})
 	if err != nil {
 		return nil, err
@@ -159,6 +166,9 @@ func Open(ctx context.Context, cfg *Config, opts Options) (_ *Server, err error)
 		undo = append(undo, func() { _ = s.waker.Close() })
 	}
 	if err := s.openPeppers(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.joinReplay(ctx); err != nil {
 		return nil, err
 	}
 	s.admin = admin.New(admin.Config{DB: s.db, Catalog: s.catalog, Peppers: peppers, Keyring: keyring, Install: s.install, Now: opts.Now,
@@ -306,7 +316,7 @@ func (s *Server) allowPrivate() func(host string) bool {
 
 func (s *Server) openCatalog(ctx context.Context) error {
 	cfg := catalog.Config{DB: s.db, Node: s.cfg.Node, MaxStaleness: time.Duration(s.cfg.MaxStaleness), SingleNode: single(s.cfg.Database), Now: s.opts.Now, Boot: s.opts.Boot, Logger: s.log,
-		Pepper: s.peppers.peppers.Newest}
+		Pepper: s.peppers.peppers.Newest, Keeper: s.keeper()}
 	if !cfg.SingleNode {
 		lock, err := nodeIdentity(s.cfg.Data)
 		if err != nil {
@@ -396,7 +406,8 @@ func (s *Server) Run(ctx context.Context) error {
 		defer close(stewardDone)
 		s.steward.Run(stewardCtx)
 	}()
-	s.duties.Add(5)
+	s.duties.Add(6)
+	go s.keepReplay(work)
 	go s.watchClock(work)
 	go s.keepPepper(work)
 	go s.rewrapKeys(work)
@@ -431,6 +442,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.waker != nil {
 		errs = append(errs, s.waker.Close())
 	}
+	s.replay.Close()
 	errs = append(errs, s.db.Close())
 	if s.access != nil {
 		s.access.close()

@@ -43,6 +43,8 @@ type Backup struct {
 	// Peppers and Keys are fingerprints of the secrets that go with the rows and are not in the file, by version.
 	Peppers map[int]string `json:"peppers,omitempty"`
 	Keys    map[int]string `json:"kek,omitempty"`
+	// Folders are the replay files that nodes wrote when the backup was made.
+	Folders []ReplayFolder `json:"replay_folders,omitempty"`
 	// Rows is how many rows each table has. It is the file's end, not its beginning.
 	Rows map[string]int64 `json:"-"`
 }
@@ -76,6 +78,9 @@ func (db *DB) Dump(ctx context.Context, w io.Writer, about *Backup) error {
 			return err
 		}
 		if about.Install, err = tx.Meta("install"); err != nil && gatehouse.KindOf(err) != gatehouse.NotFound {
+			return err
+		}
+		if about.Folders, err = tx.ReplayFolders(); err != nil {
 			return err
 		}
 		tables, err := db.ownTables(ctx, tx.tx)

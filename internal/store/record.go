@@ -34,6 +34,8 @@ type Batch struct {
 	// name since.
 	DropIncarnation string
 	RequestsBefore  gatehouse.Millis // requests older than this are deleted; 0: none
+	Folder          *ReplayFolder    // renews the row of a node's replay files
+	Again           bool             // it was recorded before: OnRecord's functions are not called
 }
 
 // ObjectRef names an object that its project deleted.
@@ -61,15 +63,25 @@ type NodeBeat struct {
 // RequestsBefore is served after the batch, in transactions of its own, each bounded, so that it holds nobody up; when it fails
 // the batch is recorded nevertheless.
 func (db *DB) Record(ctx context.Context, b Batch) error {
-	err := db.retry(ctx, func() error { return db.recordBatch(ctx, &b) })
-	if err != nil || b.RequestsBefore == 0 {
+	if err := db.retry(ctx, func() error { return db.recordBatch(ctx, &b) }); err != nil {
 		return err
+	}
+	db.mu.Lock()
+	hooks := db.onRecord
+	db.mu.Unlock()
+	for _, f := range hooks {
+		if !b.Again {
+			f(&b)
+		}
+	}
+	if b.RequestsBefore == 0 {
+		return nil
 	}
 	return db.pruneRequests(ctx, b.RequestsBefore)
 }
 
 func (db *DB) recordBatch(ctx context.Context, b *Batch) error {
-	if len(b.Usage)+len(b.Requests)+len(b.LastUsed)+len(b.Objects)+len(b.Deleted)+len(b.Work)+len(b.WorkDone)+len(b.WorkLater)+len(b.BatchInputs) == 0 && b.Node == nil && b.DropNode == "" {
+	if len(b.Usage)+len(b.Requests)+len(b.LastUsed)+len(b.Objects)+len(b.Deleted)+len(b.Work)+len(b.WorkDone)+len(b.WorkLater)+len(b.BatchInputs) == 0 && b.Node == nil && b.DropNode == "" && b.Folder == nil {
 		return nil
 	}
 	stmts, err := db.stmts.prepare(ctx, db.record, db.engine.placeholder)
@@ -83,7 +95,7 @@ func (db *DB) recordBatch(ctx context.Context, b *Batch) error {
 	defer rollback(sqlTx)
 	r := recorder{ctx: ctx, db: db, tx: sqlTx, stmts: stmts}
 	// Every node takes rows in one order, table by table and by key within: so they wait for each other and never in a circle.
-	for _, part := range []func(*Batch) error{r.node, r.measured, r.lastUsed, r.objects, r.deleted, r.batchInputs, r.work} {
+	for _, part := range []func(*Batch) error{r.node, r.folder, r.measured, r.lastUsed, r.objects, r.deleted, r.batchInputs, r.work} {
 		if err := part(b); err != nil {
 			return err
 		}

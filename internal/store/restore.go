@@ -23,6 +23,9 @@ type Restoration struct {
 	Margin int64
 }
 
+// ErrHoldsData is the cause of a restore's refusal where the database holds something that may not go.
+var ErrHoldsData = errors.New("the database holds data")
+
 // Restored is what Restore made.
 type Restored struct {
 	Backup *Backup
@@ -167,7 +170,7 @@ func (r *restorer) clear() error {
 				return err
 			}
 			if n > 0 && !r.how.Replace {
-				return gatehouse.Errorf(gatehouse.Conflict, "The database holds data. A backup is restored into an empty one, or in place of what is there when you say so with --replace.")
+				return &gatehouse.Error{Kind: gatehouse.Conflict, Message: "The database holds data; a backup is restored into an empty one unless that may go.", Err: ErrHoldsData}
 			}
 		case "counters":
 			if r.epoch, err = r.number("read the epoch", `SELECT COALESCE(MAX(value), 0) FROM counters WHERE name = 'epoch'`); err != nil {
@@ -216,7 +219,7 @@ func (r *restorer) begin(b *Backup) (*Restored, error) {
 	out := &Restored{Backup: b}
 	out.Epoch = max(r.db.now().UnixMilli(), r.epoch+1, b.Epoch+1)
 	out.Seq = max(r.seq, b.Seq, r.how.Seen) + r.how.Margin
-	for name, value := range map[string]int64{"epoch": out.Epoch, "event": out.Seq} {
+	for name, value := range map[string]int64{"epoch": out.Epoch, "event": out.Seq, "restored_at": int64(b.At)} {
 		if err := r.exec("set the "+name+" counter", setCounter, name, value); err != nil {
 			return nil, err
 		}

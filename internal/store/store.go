@@ -49,6 +49,7 @@ type DB struct {
 	mu       sync.Mutex
 	lock     io.Closer         // guarded by mu; nil without a lock file and after Close
 	onCommit []func(seq int64) // guarded by mu
+	onRecord []func(*Batch)    // guarded by mu
 }
 
 // Open opens the database at url: sqlite:PATH or postgres://... (in pgx's syntax, all parameters included). It does not create
@@ -96,6 +97,14 @@ func (db *DB) OnCommit(f func(seq int64)) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	db.onCommit = append(db.onCommit, f)
+}
+
+// OnRecord registers f to be called after every Record of this DB that committed, before it returns, with what was recorded unless
+// that was Again. Calls come from the goroutines that called Record, possibly at once.
+func (db *DB) OnRecord(f func(*Batch)) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.onRecord = append(db.onRecord, f)
 }
 
 // View calls fn with a snapshot: everything fn reads is as of one moment between two commits. A write in fn fails.
