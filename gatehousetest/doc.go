@@ -15,7 +15,8 @@
 //		}
 //	}
 //
-// A test that wants to choose the answers sends a model to an Upstream with Server.Forward.
+// A test that wants to choose the answers sends a model to an Upstream with Server.Forward; one that wants Azure OpenAI behind the
+// gateway runs an AzureService, which answers in recorded shapes and looks strictly at what it gets.
 //
-// It owns no provider's manners: answers that look like a model's are the mock's, and what Gatehouse does is decided elsewhere.
+// It owns no other provider's manners: answers that look like a model's are the mock's, and what Gatehouse does is decided elsewhere.
 package gatehousetest

@@ -61,7 +61,12 @@ func node(t *testing.T) string {
 func run(t *testing.T, script string, opts gatehousetest.Options) {
 	t.Helper()
 	binary := node(t)
-	s := gatehousetest.Start(t, opts)
+	runAgainst(t, binary, script, gatehousetest.Start(t, opts))
+}
+
+// runAgainst runs one script against a Gatehouse.
+func runAgainst(t *testing.T, binary, script string, s *gatehousetest.Server) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), scriptTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, "--test-reporter=spec", script)
@@ -101,4 +106,16 @@ func TestNodeTLS(t *testing.T) {
 	for _, script := range []string{"chat.mjs", "azure.mjs"} {
 		t.Run(script, func(t *testing.T) { run(t, script, gatehousetest.Options{TLS: true}) })
 	}
+}
+
+// TestNodeRecordedAzure runs the clients of both dialects against a service that answers as Azure OpenAI was recorded to.
+func TestNodeRecordedAzure(t *testing.T) {
+	binary := node(t)
+	recorded(t, func(t *testing.T, s *gatehousetest.Server, a *gatehousetest.AzureService, version string, _ func()) {
+		if version != "2024-10-21" && version != "" {
+			return
+		}
+		a.Refuse(gatehousetest.AzureFiltered, gatehousetest.AzureFiltered, gatehousetest.AzureTokenLimit, gatehousetest.AzureTokenLimit)
+		runAgainst(t, binary, "recorded.mjs", s)
+	})
 }
