@@ -92,6 +92,9 @@ func TestTable(t *testing.T) {
 		if o.Owned && o.Creates == "" && len(o.Refs) == 0 {
 			t.Errorf("%s is owned and names no object", o.Name)
 		}
+		if len(o.Refs) > 0 && !o.Owned && !o.SoleTenant && o.Refused == "" {
+			t.Errorf("%s names an object in its path and asks nobody whose it is", o.Name)
+		}
 		if o.List && !o.SoleTenant {
 			t.Errorf("%s lists what belongs to everybody", o.Name)
 		}
