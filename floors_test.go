@@ -22,6 +22,7 @@ var floors = map[string]int{
 	"internal/store":    1,
 	"internal/identity": 1,
 	"internal/limit":    1,
+	"internal/otlp":     1,
 	"internal/mock":     1,
 	"internal/valkey":   2,
 	"internal/custody":  2,
@@ -47,6 +48,7 @@ var owners = map[string]string{
 	"modernc.org/sqlite":           "internal/store",
 	"github.com/jackc/pgx/v5":      "internal/store",
 	"github.com/redis/go-redis/v9": "internal/valkey",
+	"google.golang.org/protobuf":   "internal/otlp",
 	"crypto/aes":                   "internal/secret",
 	"crypto/cipher":                "internal/secret",
 }

@@ -29,6 +29,7 @@ import (
 	"gatehouse/internal/gateway/health"
 	"gatehouse/internal/gateway/outbound"
 	"gatehouse/internal/ledger"
+	"gatehouse/internal/otlp"
 	"gatehouse/internal/secret"
 )
 
@@ -48,13 +49,14 @@ type Config struct {
 	// Mock returns where the built-in mock listens and the bearer token it demands, and starts it if need be.
 	Mock func() (url string, token secret.Text, err error)
 
-	Spool          string         // folder for bodies that do not fit in memory
-	BodyLimit      int64          // bytes of one request body; 0: 512 MiB
-	MemoryLimit    int64          // bytes of all request bodies held in memory; 0: 1 GiB
-	StreamLimit    int            // open exchanges; 0: 20,000
-	TrustedProxies []netip.Prefix // may be empty
-	Timeouts       Timeouts       // the zero value has defaults
-	AccessLog      *slog.Logger   // one line a request; nil: none
+	Spool          string              // folder for bodies that do not fit in memory
+	BodyLimit      int64               // bytes of one request body; 0: 512 MiB
+	MemoryLimit    int64               // bytes of all request bodies held in memory; 0: 1 GiB
+	StreamLimit    int                 // open exchanges; 0: 20,000
+	TrustedProxies []netip.Prefix      // may be empty
+	Timeouts       Timeouts            // the zero value has defaults
+	AccessLog      *slog.Logger        // one line a request; nil: none
+	Trace          func(otlp.Exchange) // takes each exchange that has ended, and copies what it keeps; nil: none
 	Logger         *slog.Logger
 	Now            func() time.Time
 }

@@ -12,6 +12,7 @@ import (
 	"gatehouse/internal/dialect"
 	"gatehouse/internal/dialect/usage"
 	"gatehouse/internal/ledger"
+	"gatehouse/internal/otlp"
 	"gatehouse/internal/secret"
 )
 
@@ -237,6 +238,9 @@ func (g *Gateway) finish(x *exchange) {
 	g.metrics.observe(x)
 	if g.cfg.AccessLog != nil {
 		g.logAccess(x)
+	}
+	if g.cfg.Trace != nil {
+		g.cfg.Trace(otlp.Exchange{Request: x.record, Units: x.settlement.Units, Dialect: x.settlement.Dialect, Traceparent: x.r.Header.Get("Traceparent")})
 	}
 }
 

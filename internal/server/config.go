@@ -59,6 +59,8 @@ type Config struct {
 	Log Log `yaml:"log"`
 	// Replay bounds the files below data that a restore reads.
 	Replay Replay `yaml:"replay"`
+	// OTLP sends traces to an OpenTelemetry collector. Absent: none are made.
+	OTLP *OTLP `yaml:"otlp"`
 	// SecretRefs lists which secret references administrators may use. Absent: env:// names that end in _API_KEY, and sealed://.
 	SecretRefs []string `yaml:"secret_refs"`
 	// PrivateUpstreams lists the hosts for which an upstream may set allow_private.
@@ -71,6 +73,37 @@ type Config struct {
 type TLS struct {
 	Cert string `yaml:"cert"`
 	Key  string `yaml:"key"`
+}
+
+// OTLP is an OpenTelemetry collector that takes OTLP over HTTP.
+type OTLP struct {
+	Endpoint string   `yaml:"endpoint"` // URL, e.g. https://otel.example.com:4318; without a path it is below /v1/traces
+	Headers  string   `yaml:"headers"`  // a secret reference to lines "Name: value"; absent: none
+	Insecure bool     `yaml:"insecure"` // allows http://, which shows names of models and projects to the network
+	Sample   *float64 `yaml:"sample"`   // share of traces that begin here and are sent, 0 to 1; default 1
+	Timeout  Duration `yaml:"timeout"`  // of one message; default 10s
+}
+
+// check returns what is wrong with an OTLP section.
+func (o *OTLP) check() error {
+	u, err := url.Parse(o.Endpoint)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		return errors.New("otlp.endpoint must be a URL such as https://otel.example.com:4318")
+	case u.User != nil || u.RawQuery != "":
+		return errors.New("otlp.endpoint must not hold a credential: put it into what otlp.headers refers to")
+	case u.Scheme == "http" && !o.Insecure:
+		return errors.New("otlp.endpoint is http://, which anybody on the way can read: use https://, or set otlp.insecure: true")
+	case u.Scheme == "https" && o.Insecure:
+		return errors.New("otlp.insecure: true contradicts an otlp.endpoint that is https://")
+	case o.Headers != "" && !strings.Contains(o.Headers, "://"):
+		return errors.New("otlp.headers must be a secret reference such as file:///etc/gatehouse/otlp-headers, not the headers themselves")
+	case o.Sample != nil && (*o.Sample < 0 || *o.Sample > 1):
+		return errors.New("otlp.sample must be between 0 and 1")
+	case o.Timeout < 0 || time.Duration(o.Timeout) > time.Minute:
+		return errors.New("otlp.timeout must be between 0s and 1m")
+	}
+	return nil
 }
 
 // Limits bound what one node holds. A value of 0 means the default.
@@ -191,6 +224,11 @@ func (c *Config) complete() error {
 	}
 	if c.TLS != nil && (c.TLS.Cert == "" || c.TLS.Key == "") {
 		fail("tls needs both cert and key")
+	}
+	if c.OTLP != nil {
+		if err := c.OTLP.check(); err != nil {
+			problems = append(problems, err)
+		}
 	}
 	if c.PublicURL != "" {
 		if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || strings.HasSuffix(c.PublicURL, "/") {

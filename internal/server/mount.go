@@ -96,12 +96,13 @@ var (
 	descRefused   = prometheus.NewDesc("gatehouse_refused_credentials_total", "Refused credentials by rule.", []string{"rule"}, nil)
 	descDrift     = prometheus.NewDesc("gatehouse_clock_drift_seconds", "How far this node's clock is ahead of where it should be by its start or by the database.", nil, nil)
 	descExpires   = prometheus.NewDesc("gatehouse_certificate_expires_seconds", "When the certificate in use expires, in seconds since 1970; 0: there is none.", nil, nil)
+	descTraces    = prometheus.NewDesc("gatehouse_traces_total", "Exchanges whose trace a collector took, and those whose trace was dropped.", []string{"result"}, nil)
 	descInfo      = prometheus.NewDesc("gatehouse_build_info", "1, labelled with the version.", []string{"version"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (n *nodeCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descFresh, descApplied, descHolds, descPending, descLag, descJournal, descRecord, descDropped, descRecovered, descRefused, descDrift, descExpires, descInfo} {
+	for _, d := range []*prometheus.Desc{descFresh, descApplied, descHolds, descPending, descLag, descJournal, descRecord, descDropped, descRecovered, descRefused, descDrift, descExpires, descTraces, descInfo} {
 		ch <- d
 	}
 }
@@ -137,5 +138,9 @@ func (n *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 		expires = float64(n.certificates.expires().Unix())
 	}
 	gauge(descExpires, expires)
+	if n.exporter != nil {
+		counter(descTraces, float64(n.exporter.Sent()), "sent")
+		counter(descTraces, float64(n.exporter.Dropped()), "dropped")
+	}
 	gauge(descInfo, 1, n.opts.Version)
 }

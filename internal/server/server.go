@@ -30,6 +30,7 @@ import (
 	"gatehouse/internal/custody"
 	"gatehouse/internal/gateway"
 	"gatehouse/internal/ledger"
+	"gatehouse/internal/otlp"
 	"gatehouse/internal/replay"
 	"gatehouse/internal/secret"
 	"gatehouse/internal/steward"
@@ -70,6 +71,7 @@ type Server struct {
 	policy       custody.Policy
 	install      string
 	clock        *strictClock
+	exporter     *otlp.Exporter // nil: no traces are made
 	peppers      pepperKeeper
 	trusted      []netip.Prefix
 	mock         mockUpstream
@@ -296,6 +298,9 @@ func (s *Server) references() (policy custody.Policy, err error) {
 	if s.cfg.TLS != nil {
 		own = append(own, s.cfg.TLS.Key)
 	}
+	if s.cfg.OTLP != nil && s.cfg.OTLP.Headers != "" {
+		own = append(own, s.cfg.OTLP.Headers)
+	}
 	return policy.Forbid(own...), nil
 }
 
@@ -355,6 +360,10 @@ func (s *Server) openGateway() error {
 			return s.gateway.Fetch(ctx, w, path)
 		},
 	})
+	var trace func(otlp.Exchange)
+	if s.exporter = s.newExporter(); s.exporter != nil {
+		trace = s.exporter.Add
+	}
 	s.gateway = gateway.New(gateway.Config{
 		Catalog: s.catalog, Auth: s.auth, Ledger: s.ledger,
 		Resolve: func(ctx context.Context, organization, reference string) (secret.Text, error) {
@@ -370,7 +379,7 @@ func (s *Server) openGateway() error {
 		WorkSeen: s.steward.Seen,
 		Mock:     s.startMock,
 		Spool:    spool, BodyLimit: int64(s.cfg.Limits.Body), MemoryLimit: int64(s.cfg.Limits.Memory), StreamLimit: s.cfg.Limits.Streams,
-		TrustedProxies: s.trusted, AccessLog: access, Logger: s.log, Now: s.opts.Now, Timeouts: s.opts.Timeouts,
+		TrustedProxies: s.trusted, AccessLog: access, Trace: trace, Logger: s.log, Now: s.opts.Now, Timeouts: s.opts.Timeouts,
 	})
 	return nil
 }
@@ -410,6 +419,10 @@ func (s *Server) Run(ctx context.Context) error {
 	go s.keepReplay(work)
 	go s.watchClock(work)
 	go s.keepPepper(work)
+	if s.exporter != nil {
+		s.duties.Add(1)
+		go s.exportTraces(work)
+	}
 	go s.rewrapKeys(work)
 	go s.recordIncidents(work)
 	go s.prune(work)
