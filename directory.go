@@ -133,6 +133,8 @@ type Upstream struct {
 	AllowPrivate bool
 	// HTTP2 speaks HTTP/2 to the server where it offers it, and over plain http at once. HTTP/1.1 is cheaper and the default.
 	HTTP2 bool
+	// Timeouts bound an attempt along every route here; what is 0 is the gateway's.
+	Timeouts Timeouts
 	// Served says, for each account of the provider that this upstream ever was (see Account), which project it could serve since it
 	// was stored: its id, or ServedMany. It only grows, and stays when the upstream is removed, so that a project that has an account
 	// to itself now is not taken for one that always had. The built-in mock has none.
@@ -159,7 +161,21 @@ type Route struct {
 	Model    string `json:"model,omitempty"`    // the upstream's own name; empty: the name the caller used
 	Weight   int    `json:"weight,omitempty"`   // share of the load among routes of one priority; 0 counts as 1
 	Priority int    `json:"priority,omitempty"` // lower first; the next priority is tried when all of one failed
+	// Timeouts bound an attempt along this route; what is 0 is its upstream's.
+	Timeouts Timeouts `json:"timeouts,omitzero"`
 }
+
+// Sticky is what keeps a deployment's requests on one route: those for which it is the same are tried on the routes of a priority
+// in the same order, which follows from it and the weights and nothing else, on every node.
+type Sticky string
+
+// What a deployment may stick to. A request for which it is unknown takes the routes as they are drawn.
+const (
+	StickyNone           Sticky = ""                 // routes are drawn anew for every request
+	StickyKey            Sticky = "key"              // the key it is made with
+	StickyUser           Sticky = "user"             // whoever owns the key: a user, a service account, a resource
+	StickyPromptCacheKey Sticky = "prompt_cache_key" // the body's field
+)
 
 // Deployment is a public model name that routes to upstream models.
 type Deployment struct {
@@ -168,6 +184,7 @@ type Deployment struct {
 	Name         string   // what clients ask for; "*" serves every name no other deployment has
 	Projects     []string // ids; empty: every project of the organization
 	Routes       []Route
+	Sticky       Sticky
 	CreatedAt    Millis
 	RemovedAt    Millis
 	Rev          int64

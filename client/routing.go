@@ -22,7 +22,10 @@ type Upstream struct {
 	CredentialHeader string            `json:"credential_header,omitempty"`
 	Projects         []string          `json:"projects,omitempty"` // whom the credential serves: names or ids; answered as ids
 	AllowPrivate     bool              `json:"allow_private,omitempty"`
+	HTTP2            bool              `json:"http2,omitempty"`
 	CreatedAt        int64             `json:"created_at,omitempty"` // unix seconds
+	// Timeouts bound an attempt along every route here; what is empty is the gateway's.
+	Timeouts gatehouse.TimeoutSpec `json:"timeouts,omitzero"`
 }
 
 // Deployment is a public model name that routes to upstream models.
@@ -32,6 +35,7 @@ type Deployment struct {
 	Name      string   `json:"name"`
 	Projects  []string `json:"projects,omitempty"` // names or ids, answered as ids; empty: every project
 	Routes    []Route  `json:"routes"`
+	Sticky    string   `json:"sticky,omitempty"`     // key, user or prompt_cache_key: what keeps requests on one route; empty: nothing
 	CreatedAt int64    `json:"created_at,omitempty"` // unix seconds
 }
 
@@ -41,6 +45,8 @@ type Route struct {
 	Model    string `json:"model,omitempty"`    // empty: the name the caller used
 	Weight   int    `json:"weight,omitempty"`   // share of the load; 0 counts as 1
 	Priority int    `json:"priority,omitempty"` // lower first
+	// Timeouts bound an attempt along this route; what is empty is its upstream's.
+	Timeouts gatehouse.TimeoutSpec `json:"timeouts,omitzero"`
 }
 
 // Upstreams lists the organization's upstreams.

@@ -26,15 +26,23 @@ func (c *cli) upstreams() *cobra.Command {
 	})
 	var u client.Upstream
 	var dialect string
+	var timeouts []string
 	set := c.call("set NAME [flags]", "Create an upstream or replace the one of that name", cobra.ExactArgs(1), func(ctx context.Context, cl *client.Client, args []string) error {
 		u.Name, u.Dialect = args[0], gatehouse.Dialect(dialect)
+		for _, text := range timeouts {
+			name, value, _ := strings.Cut(text, "=")
+			if !setTimeout(&u.Timeouts, name, value) {
+				return hint(usagef("--timeout: %q is not a timeout", text), "A timeout is connect, first_byte, idle or total, and a duration, e.g. first_byte=60s.")
+			}
+		}
 		got, err := cl.PutUpstream(ctx, u)
 		if err != nil {
 			return err
 		}
 		return c.answer(got.JSON, func() {
 			c.out.fields([][2]string{{"id", got.ID}, {"name", got.Name}, {"dialect", string(got.Dialect)}, {"base url", got.BaseURL}, {"api version", got.APIVersion}, {"region", got.Region},
-				{"credential", got.Credential}, {"credential header", got.CredentialHeader}, {"projects", strings.Join(got.Projects, " ")}})
+				{"credential", got.Credential}, {"credential header", got.CredentialHeader}, {"projects", strings.Join(got.Projects, " ")},
+				{"timeouts", strings.TrimPrefix(timeoutText(got.Timeouts), ",")}})
 		})
 	})
 	set.Long = "Creates an upstream, or replaces the one of that name: what is not given is empty afterwards.\n" +
@@ -48,6 +56,8 @@ func (c *cli) upstreams() *cobra.Command {
 	set.Flags().StringVar(&u.CredentialHeader, "credential-header", "", "header that carries the credential, when it is not the dialect's own")
 	set.Flags().StringArrayVar(&u.Projects, "project", nil, "a project the credential serves, by id or name; repeat for more (default: all)")
 	set.Flags().BoolVar(&u.AllowPrivate, "allow-private", false, "its host may be on a private network")
+	set.Flags().BoolVar(&u.HTTP2, "http2", false, "speak HTTP/2 where the server offers it")
+	set.Flags().StringArrayVar(&timeouts, "timeout", nil, "connect, first_byte, idle or total of an attempt, e.g. first_byte=60s; repeat for more (default: the gateway's)")
 	remove := c.call("remove NAME", "Remove an upstream that no deployment routes to", cobra.ExactArgs(1), func(ctx context.Context, cl *client.Client, args []string) error {
 		d, err := cl.RemoveUpstream(ctx, args[0])
 		if err != nil {
@@ -65,8 +75,9 @@ func (c *cli) deployments() *cobra.Command {
 		})
 	})
 	var projects, routes []string
+	var sticky string
 	set := c.call("set NAME --route ROUTE [flags]", "Create a deployment or replace the one of that name", cobra.ExactArgs(1), func(ctx context.Context, cl *client.Client, args []string) error {
-		d := client.Deployment{Name: args[0], Projects: projects}
+		d := client.Deployment{Name: args[0], Projects: projects, Sticky: sticky}
 		for _, text := range routes {
 			r, err := parseRoute(text)
 			if err != nil {
@@ -79,15 +90,16 @@ func (c *cli) deployments() *cobra.Command {
 			return err
 		}
 		return c.answer(got.JSON, func() {
-			c.out.fields([][2]string{{"id", got.ID}, {"name", got.Name}, {"projects", strings.Join(got.Projects, " ")}, {"routes", routeText(got.Routes)}})
+			c.out.fields([][2]string{{"id", got.ID}, {"name", got.Name}, {"projects", strings.Join(got.Projects, " ")}, {"routes", routeText(got.Routes)}, {"sticky", got.Sticky}})
 		})
 	})
-	set.Long = "A deployment is the model name that clients ask for. ROUTE is UPSTREAM[=MODEL][,weight=N][,priority=N]:\n" +
-		"without MODEL the name is passed on as it is; weights share the load among routes of one priority; the next\n" +
-		"priority is tried when all of one failed. The name \"*\" serves every name that no other deployment has.\n\n" +
+	set.Long = "A deployment is the model name that clients ask for. ROUTE is UPSTREAM[=MODEL][,weight=N][,priority=N]\n" +
+		"[,connect=D][,first_byte=D][,idle=D][,total=D]: without MODEL the name is passed on as it is; weights share the load among routes of one priority; the next\n" +
+		"priority is tried when all of one failed; durations such as 30s bound an attempt. The name \"*\" serves every name that no other deployment has.\n\n" +
 		"  gatehouse deployments set gpt-4o --route contoso=gpt-4o-eu,weight=3 --route openai=gpt-4o"
 	set.Flags().StringArrayVar(&routes, "route", nil, "where requests go; repeat for more (required)")
 	set.Flags().StringArrayVar(&projects, "project", nil, "a project that may use it, by id or name; repeat for more (default: all)")
+	set.Flags().StringVar(&sticky, "sticky", "none", "what keeps requests on one route: none, key, user or prompt_cache_key")
 	mustHave(set, "route")
 	remove := c.call("remove NAME", "Remove every deployment of a name", cobra.ExactArgs(1), func(ctx context.Context, cl *client.Client, args []string) error {
 		d, err := cl.RemoveDeployment(ctx, args[0])
@@ -99,7 +111,7 @@ func (c *cli) deployments() *cobra.Command {
 	return c.group("deployments", "Model names and where their requests go", "", listing, set, remove)
 }
 
-// parseRoute reads UPSTREAM[=MODEL][,weight=N][,priority=N].
+// parseRoute reads UPSTREAM[=MODEL][,weight=N][,priority=N] and timeouts.
 func parseRoute(text string) (client.Route, error) {
 	head, options, _ := strings.Cut(text, ",")
 	var r client.Route
@@ -112,6 +124,9 @@ func parseRoute(text string) (client.Route, error) {
 		var option string
 		option, options, _ = strings.Cut(options, ",")
 		name, value, _ := strings.Cut(option, "=")
+		if setTimeout(&r.Timeouts, name, value) {
+			continue
+		}
 		n, err := strconv.Atoi(value)
 		if err != nil {
 			return r, bad
@@ -142,9 +157,37 @@ func routeText(routes []client.Route) string {
 		if r.Priority != 0 {
 			text += ",priority=" + strconv.Itoa(r.Priority)
 		}
-		out = append(out, text)
+		out = append(out, text+timeoutText(r.Timeouts))
 	}
 	return strings.Join(out, " ")
+}
+
+// setTimeout sets a timeout by its name; false: there is none of that name.
+func setTimeout(t *gatehouse.TimeoutSpec, name, value string) bool {
+	switch name {
+	case "connect":
+		t.Connect = value
+	case "first_byte":
+		t.FirstByte = value
+	case "idle":
+		t.Idle = value
+	case "total":
+		t.Total = value
+	default:
+		return false
+	}
+	return true
+}
+
+// timeoutText writes timeouts as --route takes them, each after a comma.
+func timeoutText(t gatehouse.TimeoutSpec) string {
+	text := ""
+	for _, part := range [][2]string{{"connect", t.Connect}, {"first_byte", t.FirstByte}, {"idle", t.Idle}, {"total", t.Total}} {
+		if part[1] != "" {
+			text += "," + part[0] + "=" + part[1]
+		}
+	}
+	return text
 }
 
 // maxSecret bounds what seal reads, in bytes.

@@ -32,6 +32,8 @@ type ManifestUpstream struct {
 	Projects     []string           `yaml:"projects"`      // whom the credential serves; absent: every project a deployment brings here
 	AllowPrivate bool               `yaml:"allow_private"` // the host may resolve to loopback and private addresses
 	HTTP2        bool               `yaml:"http2"`         // speak HTTP/2 where the server offers it
+	// Timeouts bound an attempt along every route here; what is absent is the gateway's.
+	Timeouts gatehouse.TimeoutSpec `yaml:"timeouts"`
 }
 
 // ManifestCredential says with what an upstream is called.
@@ -45,6 +47,7 @@ type ManifestDeployment struct {
 	Name     string          `yaml:"name"`
 	Projects []string        `yaml:"projects"` // names or ids; absent: every project
 	Routes   []ManifestRoute `yaml:"routes"`
+	Sticky   string          `yaml:"sticky"` // none, key, user or prompt_cache_key: what keeps requests on one route; absent: none
 }
 
 // ManifestRoute declares one route of a deployment.
@@ -53,6 +56,8 @@ type ManifestRoute struct {
 	Model    string `yaml:"model"`
 	Weight   int    `yaml:"weight"`
 	Priority int    `yaml:"priority"`
+	// Timeouts bound an attempt along this route; what is absent is its upstream's.
+	Timeouts gatehouse.TimeoutSpec `yaml:"timeouts"`
 }
 
 // ManifestProject declares a project. ID says which one is meant where two active projects share a name.
@@ -175,7 +180,7 @@ func (a *application) run(m *Manifest, prune bool) error {
 		}
 		named[u.Name] = true
 		_, out, err := a.s.putUpstream(a.tx, a.who, UpstreamSpec{Name: u.Name, Dialect: gatehouse.Dialect(u.Dialect), BaseURL: u.BaseURL, APIVersion: u.APIVersion, Region: u.Region,
-			Credential: u.Credential.Key, CredentialHeader: u.Credential.Header, Projects: u.Projects, AllowPrivate: u.AllowPrivate, HTTP2: u.HTTP2})
+			Credential: u.Credential.Key, CredentialHeader: u.Credential.Header, Projects: u.Projects, AllowPrivate: u.AllowPrivate, HTTP2: u.HTTP2, Timeouts: u.Timeouts})
 		if err != nil {
 			return err
 		}
@@ -183,7 +188,7 @@ func (a *application) run(m *Manifest, prune bool) error {
 	}
 	placed := map[string]bool{}
 	for _, d := range m.Deployments {
-		spec := DeploymentSpec{Name: d.Name, Projects: d.Projects}
+		spec := DeploymentSpec{Name: d.Name, Projects: d.Projects, Sticky: d.Sticky}
 		for _, r := range d.Routes {
 			spec.Routes = append(spec.Routes, RouteSpec(r))
 		}

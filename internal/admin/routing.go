@@ -2,6 +2,8 @@ package admin
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"net/url"
 	"regexp"
@@ -25,6 +27,7 @@ type UpstreamSpec struct {
 	Projects         []string
 	AllowPrivate     bool
 	HTTP2            bool
+	Timeouts         gatehouse.TimeoutSpec
 }
 
 // DeploymentSpec is a deployment as it is declared. Projects are names or ids, Routes name upstreams by name.
@@ -32,6 +35,7 @@ type DeploymentSpec struct {
 	Name     string
 	Projects []string
 	Routes   []RouteSpec
+	Sticky   string // none or empty, key, user, prompt_cache_key
 }
 
 // RouteSpec is one route of a DeploymentSpec.
@@ -40,6 +44,7 @@ type RouteSpec struct {
 	Model    string
 	Weight   int
 	Priority int
+	Timeouts gatehouse.TimeoutSpec
 }
 
 // PutUpstream creates the upstream of that name or replaces it. It reports whether anything changed.
@@ -200,8 +205,13 @@ func (s *Service) putUpstream(tx *store.Tx, who *gatehouse.Principal, spec Upstr
 	if err != nil {
 		return nil, nil, err
 	}
+	timeouts, err := checkTimeouts(fmt.Sprintf("Upstream %q: ", spec.Name), spec.Timeouts)
+	if err != nil {
+		return nil, nil, err
+	}
 	want := gatehouse.Upstream{Organization: who.Organization, Name: spec.Name, Dialect: spec.Dialect, BaseURL: spec.BaseURL, APIVersion: spec.APIVersion,
-		Region: spec.Region, Credential: spec.Credential, CredentialHeader: spec.CredentialHeader, Projects: projects, AllowPrivate: spec.AllowPrivate, HTTP2: spec.HTTP2}
+		Region: spec.Region, Credential: spec.Credential, CredentialHeader: spec.CredentialHeader, Projects: projects, AllowPrivate: spec.AllowPrivate, HTTP2: spec.HTTP2,
+		Timeouts: timeouts}
 	out := &outcome{kind: "upstream", name: spec.Name}
 	old, err := s.upstreamNamed(tx, who, spec.Name)
 	if err != nil {
@@ -226,6 +236,7 @@ func (s *Service) putUpstream(tx *store.Tx, who *gatehouse.Principal, spec Upstr
 	note("projects", !slices.Equal(old.Projects, want.Projects))
 	note("allow_private", old.AllowPrivate != want.AllowPrivate)
 	note("http2", old.HTTP2 != want.HTTP2)
+	note("timeouts", old.Timeouts != want.Timeouts)
 	if len(out.changes) == 0 {
 		return old, out, nil
 	}
@@ -247,7 +258,11 @@ func (s *Service) putDeployment(tx *store.Tx, who *gatehouse.Principal, spec Dep
 	if err != nil {
 		return nil, nil, err
 	}
-	want := gatehouse.Deployment{Organization: who.Organization, Name: spec.Name, Projects: projects}
+	sticky, err := checkSticky(&spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	want := gatehouse.Deployment{Organization: who.Organization, Name: spec.Name, Projects: projects, Sticky: sticky}
 	for _, r := range spec.Routes {
 		up, err := s.upstreamNamed(tx, who, r.Upstream)
 		if err != nil {
@@ -259,7 +274,11 @@ func (s *Service) putDeployment(tx *store.Tx, who *gatehouse.Principal, spec Dep
 		if r.Weight < 0 || r.Weight > 1_000_000 || r.Priority < 0 || r.Priority > 1000 {
 			return nil, nil, gatehouse.InvalidParam("routes", "Deployment %q: a weight is 0 to 1000000, a priority 0 to 1000.", spec.Name)
 		}
-		want.Routes = append(want.Routes, gatehouse.Route{Upstream: up.ID, Model: r.Model, Weight: r.Weight, Priority: r.Priority})
+		timeouts, err := checkTimeouts(fmt.Sprintf("Deployment %q, the route to %q: ", spec.Name, r.Upstream), r.Timeouts)
+		if err != nil {
+			return nil, nil, err
+		}
+		want.Routes = append(want.Routes, gatehouse.Route{Upstream: up.ID, Model: r.Model, Weight: r.Weight, Priority: r.Priority, Timeouts: timeouts})
 	}
 	out := &outcome{kind: "deployment", name: spec.Name}
 	list, err := tx.Deployments(who.Organization)
@@ -286,12 +305,37 @@ func (s *Service) putDeployment(tx *store.Tx, who *gatehouse.Principal, spec Dep
 	if !slices.Equal(old.Routes, want.Routes) {
 		out.changes = append(out.changes, "routes")
 	}
+	if old.Sticky != want.Sticky {
+		out.changes = append(out.changes, "sticky")
+	}
 	if len(out.changes) == 0 {
 		return old, out, nil
 	}
 	want.ID, want.CreatedAt, want.Rev = old.ID, old.CreatedAt, old.Rev
 	out.action, out.event = "update", &gatehouse.Event{Type: "deployment.updated", Subject: gatehouse.SubjectDeployment, SubjectID: want.ID, Change: detail(spec)}
 	return &want, out, tx.SaveDeployment(&want)
+}
+
+// checkTimeouts reads timeouts; where says whose they are.
+func checkTimeouts(where string, spec gatehouse.TimeoutSpec) (gatehouse.Timeouts, error) {
+	t, err := spec.Timeouts()
+	if e, ok := errors.AsType[*gatehouse.Error](err); ok {
+		named := *e
+		named.Message = where + e.Message
+		return t, &named
+	}
+	return t, err
+}
+
+// checkSticky reads what a deployment sticks to.
+func checkSticky(spec *DeploymentSpec) (gatehouse.Sticky, error) {
+	switch sticky := gatehouse.Sticky(spec.Sticky); sticky {
+	case "none":
+		return gatehouse.StickyNone, nil
+	case gatehouse.StickyNone, gatehouse.StickyKey, gatehouse.StickyUser, gatehouse.StickyPromptCacheKey:
+		return sticky, nil
+	}
+	return "", gatehouse.InvalidParam("sticky", "Deployment %q: sticky must be none, key, user or prompt_cache_key.", spec.Name)
 }
 
 func (s *Service) removeUpstream(tx *store.Tx, who *gatehouse.Principal, name string) (*outcome, error) {

@@ -27,11 +27,14 @@ type upstream struct {
 	AllowPrivate     bool              `json:"allow_private,omitempty"`
 	HTTP2            bool              `json:"http2,omitempty"`
 	CreatedAt        int64             `json:"created_at,omitempty"`
+
+	Timeouts gatehouse.TimeoutSpec `json:"timeouts,omitzero"`
 }
 
 func showUpstream(u *gatehouse.Upstream) (*upstream, string) {
 	return &upstream{Object: "gatehouse.upstream", ID: u.ID, Name: u.Name, Dialect: u.Dialect, BaseURL: u.BaseURL, APIVersion: u.APIVersion, Region: u.Region, Credential: u.Credential,
-		CredentialHeader: u.CredentialHeader, Projects: u.Projects, AllowPrivate: u.AllowPrivate, HTTP2: u.HTTP2, CreatedAt: u.CreatedAt.Seconds()}, u.ID
+		CredentialHeader: u.CredentialHeader, Projects: u.Projects, AllowPrivate: u.AllowPrivate, HTTP2: u.HTTP2, CreatedAt: u.CreatedAt.Seconds(),
+		Timeouts: u.Timeouts.Spec()}, u.ID
 }
 
 func (a *API) listUpstreams(ctx context.Context, c *call) (any, error) {
@@ -48,7 +51,7 @@ func (a *API) putUpstream(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	u, err := a.cfg.Admin.PutUpstream(ctx, c.who, admin.UpstreamSpec{Name: req.Name, Dialect: req.Dialect, BaseURL: req.BaseURL, APIVersion: req.APIVersion, Region: req.Region,
-		Credential: req.Credential, CredentialHeader: req.CredentialHeader, Projects: req.Projects, AllowPrivate: req.AllowPrivate, HTTP2: req.HTTP2})
+		Credential: req.Credential, CredentialHeader: req.CredentialHeader, Projects: req.Projects, AllowPrivate: req.AllowPrivate, HTTP2: req.HTTP2, Timeouts: req.Timeouts})
 	return shown(u, err, showUpstream)
 }
 
@@ -66,14 +69,16 @@ type deployment struct {
 	Name      string            `json:"name"`
 	Projects  []string          `json:"projects,omitempty"`
 	Routes    []deploymentRoute `json:"routes"`
+	Sticky    string            `json:"sticky,omitempty"`
 	CreatedAt int64             `json:"created_at,omitempty"`
 }
 
 type deploymentRoute struct {
-	Upstream string `json:"upstream"` // name
-	Model    string `json:"model,omitempty"`
-	Weight   int    `json:"weight,omitempty"`
-	Priority int    `json:"priority,omitempty"`
+	Upstream string                `json:"upstream"` // name
+	Model    string                `json:"model,omitempty"`
+	Weight   int                   `json:"weight,omitempty"`
+	Priority int                   `json:"priority,omitempty"`
+	Timeouts gatehouse.TimeoutSpec `json:"timeouts,omitzero"`
 }
 
 // showDeployments returns a function that shows deployments with their upstreams by name.
@@ -83,13 +88,13 @@ func (a *API) showDeployments(ctx context.Context, c *call) (func(*gatehouse.Dep
 		return nil, err
 	}
 	return func(d *gatehouse.Deployment) (*deployment, string) {
-		v := &deployment{Object: "gatehouse.deployment", ID: d.ID, Name: d.Name, Projects: d.Projects, Routes: []deploymentRoute{}, CreatedAt: d.CreatedAt.Seconds()}
+		v := &deployment{Object: "gatehouse.deployment", ID: d.ID, Name: d.Name, Projects: d.Projects, Routes: []deploymentRoute{}, Sticky: string(d.Sticky), CreatedAt: d.CreatedAt.Seconds()}
 		for _, r := range d.Routes {
 			name := r.Upstream
 			if i := slices.IndexFunc(ups, func(u gatehouse.Upstream) bool { return u.ID == r.Upstream }); i >= 0 {
 				name = ups[i].Name
 			}
-			v.Routes = append(v.Routes, deploymentRoute{name, r.Model, r.Weight, r.Priority})
+			v.Routes = append(v.Routes, deploymentRoute{name, r.Model, r.Weight, r.Priority, r.Timeouts.Spec()})
 		}
 		return v, d.ID
 	}, nil
@@ -112,7 +117,7 @@ func (a *API) putDeployment(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec := admin.DeploymentSpec{Name: req.Name, Projects: req.Projects}
+	spec := admin.DeploymentSpec{Name: req.Name, Projects: req.Projects, Sticky: req.Sticky}
 	for _, r := range req.Routes {
 		spec.Routes = append(spec.Routes, admin.RouteSpec(r))
 	}

@@ -27,6 +27,7 @@ type FieldIndex struct {
 	Modalities, WebSearchOptions, Prediction                   int
 	Size, Quality, Seconds, PartialImages, InputFidelity       int
 	Prompt, Input, StreamFormat, PreviousResponse              int
+	PromptCacheKey                                             int
 	ToolType                                                   int // in Result.Found: the type of each tool
 }
 
@@ -163,6 +164,7 @@ var answers = slices.Concat(objectReferences, innerModels, []FieldRule{
 	policy("max_output_tokens", number),
 	policy("max_tool_calls", number),
 	policy("service_tier", text),
+	policy("prompt_cache_key", text),
 	policy("background", boolean),
 	policy("store", boolean),
 	policy("tools", array),
@@ -182,6 +184,7 @@ var rules = map[string][]FieldRule{
 		policy("max_completion_tokens", number),
 		policy("n", number),
 		policy("service_tier", text),
+		policy("prompt_cache_key", text),
 		policy("store", boolean),
 		policy("tools", array),
 		policy("tools[].type", anything),
@@ -313,7 +316,8 @@ func indexOf(s *strictjson.Spec) FieldIndex {
 		Modalities: s.Index("modalities"), WebSearchOptions: s.Index("web_search_options"), Prediction: s.Index("prediction"),
 		Size: s.Index("size"), Quality: s.Index("quality"), Seconds: s.Index("seconds"), PartialImages: s.Index("partial_images"), InputFidelity: s.Index("input_fidelity"),
 		Prompt: s.Index("prompt"), Input: s.Index("input"), StreamFormat: s.Index("stream_format"), PreviousResponse: s.Index("**.previous_response_id"),
-		ToolType: s.Index("tools[].type"),
+		PromptCacheKey: s.Index("prompt_cache_key"),
+		ToolType:       s.Index("tools[].type"),
 	}
 }
 

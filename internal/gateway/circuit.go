@@ -15,8 +15,8 @@ import (
 	"gatehouse/internal/gateway/outbound"
 )
 
-// consult puts the routes of the plan that are set aside behind the others, notes why, and refuses the request when no route may
-// be tried at all. Usually nothing is wrong and this costs a look at each route.
+// consult puts the routes of the plan that are set aside behind the others, notes which of them that passes over and why, and
+// refuses the request when no route may be tried at all. Usually nothing is wrong and this costs a look at each route.
 func (x *exchange) consult() error {
 	p := &x.plan
 	calm := p.pool == nil || p.pool.Calm()
@@ -33,33 +33,43 @@ func (x *exchange) consult() error {
 	if p.pool != nil {
 		aside = p.pool.Aside(now)
 	}
-	var last, barred [maxSteps]step
-	kept, lasts, bars := 0, 0, 0
+	const clear, last, barred = 0, 1, 2
+	var class [maxSteps]int
+	best := barred
 	for i := range p.n {
 		s := &p.steps[i]
-		standing := s.circuit.Standing(now)
-		switch {
+		switch standing := s.circuit.Standing(now); {
 		case standing == health.Barred:
+			class[i] = barred
+		case aside&(1<<s.route) != 0:
+			class[i] = last
+		case standing == health.Probing && (x.call.Op.Once || x.body.stream != nil):
+			class[i] = last // what can be sent once only is no probe where another route may take it
+		}
+		best = min(best, class[i])
+	}
+	steps := p.steps
+	n, passed := 0, true // whether the route that is tried first comes later
+	for i := range p.n {
+		passed = passed && (class[i] != best || best == barred)
+		switch s := &steps[i]; {
+		case !passed:
+		case class[i] == barred:
 			x.skip(s, x.barred(s, now))
-			barred[bars] = *s
-			bars++
-		case p.pool != nil && aside&(1<<s.route) != 0:
+		case aside&(1<<s.route) != 0:
 			state, why, since := p.pool.Why(s.route)
 			x.skip(s, string(state)+" since "+clockTime(since)+": "+why)
-			last[lasts] = *s
-			lasts++
-		case standing == health.Probing && (x.call.Op.Once || x.body.stream != nil):
-			// What can be sent once only is no probe where another route may take it.
-			last[lasts] = *s
-			lasts++
-		default:
-			p.steps[kept] = *s
-			kept++
 		}
 	}
-	copy(p.steps[kept:], last[:lasts])
-	copy(p.steps[kept+lasts:], barred[:bars])
-	if bars == p.n {
+	for c := clear; c <= barred; c++ {
+		for i := range p.n {
+			if class[i] == c {
+				p.steps[n] = steps[i]
+				n++
+			}
+		}
+	}
+	if best == barred {
 		return x.circuitOpen()
 	}
 	return nil
@@ -208,9 +218,10 @@ func (x *exchange) outcomeOf(s *step, resp *outbound.Response) (health.Outcome, 
 // maxRefusal is how much of an upstream's refusal is read to know what it is about.
 const maxRefusal = 8 << 10
 
-// brokeOff notes that an answer ended before it was complete, by the upstream's doing.
-func (x *exchange) brokeOff() {
-	if s := x.answer.step; s != nil && x.plan.pool != nil && x.ctx.Err() == nil {
+// brokeOff notes that an answer ended before it was complete, by the upstream's doing. A total time that is over may as well be the
+// caller's, who asked for much or reads slowly.
+func (x *exchange) brokeOff(err error) {
+	if s := x.answer.step; s != nil && x.plan.pool != nil && x.ctx.Err() == nil && !errors.Is(err, errRouteTotal) {
 		x.plan.pool.Report(x.g.cfg.Now(), s.route, health.Failure, 0)
 	}
 }

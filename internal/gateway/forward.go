@@ -102,7 +102,7 @@ func (x *exchange) mayFollow(resp *outbound.Response, err error) (another, same 
 // so not for a create.
 func (x *exchange) tooSlow(err error) bool {
 	oe, ok := errors.AsType[*outbound.Error](err)
-	return ok && oe.Timeout && oe.Op == outbound.OpHead && !x.call.Op.Once && x.body.stream == nil
+	return ok && oe.Timeout && (oe.Op == outbound.OpHead || oe.Op == outbound.OpWrite) && !x.call.Op.Once && x.body.stream == nil
 }
 
 // sleep waits unless the exchange ends first, which it reports with false.
@@ -190,8 +190,44 @@ func (x *exchange) send(s *step) (*outbound.Response, error) {
 	if err := x.outgoingBody(s, req); err != nil {
 		return nil, err
 	}
-	t := x.g.cfg.Timeouts
-	return ep.client.Do(x.ctx, req, outbound.Timeouts{Connect: t.Connect, FirstByte: t.FirstByte, Idle: t.Idle})
+	ctx, limits := x.limits(s)
+	return ep.client.Do(ctx, req, limits)
+}
+
+// errRouteTotal ends an attempt that took longer than its route may.
+var errRouteTotal = errors.New("the route's total time is over")
+
+// limits returns what bounds an attempt along a route: the route's own, else its upstream's, else the gateway's timeouts. A total
+// of the route's ends the context, also while the answer is relayed; it begins anew with each attempt.
+func (x *exchange) limits(s *step) (context.Context, outbound.Timeouts) {
+	out := outbound.Timeouts{Connect: x.g.cfg.Timeouts.Connect, FirstByte: x.g.cfg.Timeouts.FirstByte, Idle: x.g.cfg.Timeouts.Idle}
+	if x.endRoute != nil {
+		x.endRoute()
+		x.endRoute = nil
+	}
+	var t gatehouse.Timeouts
+	if s.timeouts != nil {
+		t = *s.timeouts
+	}
+	if s.upstream.Timeouts != (gatehouse.Timeouts{}) {
+		t = t.Or(s.upstream.Timeouts)
+	}
+	if t == (gatehouse.Timeouts{}) {
+		return x.ctx, out
+	}
+	set := func(d *time.Duration, millis int64) {
+		if millis > 0 {
+			*d = time.Duration(millis) * time.Millisecond
+		}
+	}
+	set(&out.Connect, t.ConnectMillis)
+	set(&out.FirstByte, t.FirstByteMillis)
+	set(&out.Idle, t.IdleMillis)
+	ctx := x.ctx
+	if t.TotalMillis > 0 {
+		ctx, x.endRoute = context.WithTimeoutCause(x.ctx, time.Duration(t.TotalMillis)*time.Millisecond, errRouteTotal)
+	}
+	return ctx, out
 }
 
 // outgoingHeader builds the header that goes upstream from an allow list; nothing of the caller's credential is in reach of it.

@@ -187,6 +187,7 @@ type current struct {
 	plan       plan
 	tries      int           // attempts made
 	permit     health.Permit // for the attempt under way
+	endRoute   func()        // stops the clock of a route with a total timeout; nil: it has none
 	charge     ledger.Charge
 	hold       ledger.Hold
 	settlement ledger.Settlement
@@ -308,6 +309,9 @@ func (g *Gateway) end(x *exchange) {
 	g.open.Add(-1)
 	wasCut := context.Cause(x.ctx) == errCut // for good: nobody cuts what is not listed
 	x.total.Stop()
+	if x.endRoute != nil {
+		x.endRoute()
+	}
 	x.cancel(nil)
 	aborted := x.aborted || panicked == http.ErrAbortHandler
 	if !aborted && (wasCut || !x.pushed.IsZero()) {

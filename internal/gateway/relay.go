@@ -375,7 +375,7 @@ func (x *exchange) broken(err error) error {
 		x.record.Rule, x.record.Detail = "draining", "the gateway shut down before the answer ended"
 	default:
 		x.record.Rule, x.record.Detail = "upstream_broke", redactError(err)
-		x.brokeOff()
+		x.brokeOff(err)
 	}
 	if x.tapped && !x.record.ClientLeft {
 		// SDKs raise what stands in an event's error; then the connection ends, so that nobody takes the stream for complete.

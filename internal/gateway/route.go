@@ -18,8 +18,9 @@ type plan struct {
 	pool       *health.Pool          // of the deployment
 	steps      [maxSteps]step
 	n          int
-	next       int // the first step that was not looked at
-	last       int // the step tried last
+	next       int              // the first step that was not looked at
+	last       int              // the step tried last
+	sticky     gatehouse.Sticky // what decided their order
 }
 
 // noRoute is the index of what is no route of a deployment: calls without a model, and an object's own upstream.
@@ -27,16 +28,17 @@ const noRoute = maxSteps
 
 type step struct {
 	upstream *gatehouse.Upstream
-	model    string           // the upstream's own name; empty: the call has no model
-	route    int              // index among the deployment's routes, or noRoute
-	circuit  *health.Upstream // set by consult
+	model    string              // the upstream's own name; empty: the call has no model
+	route    int                 // index among the deployment's routes, or noRoute
+	timeouts *gatehouse.Timeouts // the route's own; nil: there are none
+	circuit  *health.Upstream    // set by consult
 	tried    bool
 	skipped  bool // the record says why
 }
 
-func (p *plan) add(up *gatehouse.Upstream, model string, route int) {
+func (p *plan) add(up *gatehouse.Upstream, model string, route int, timeouts *gatehouse.Timeouts) {
 	if p.n < maxSteps {
-		p.steps[p.n] = step{upstream: up, model: model, route: route}
+		p.steps[p.n] = step{upstream: up, model: model, route: route, timeouts: timeouts}
 		p.n++
 	}
 }
@@ -80,7 +82,7 @@ func (x *exchange) chosenModel() bool {
 func (x *exchange) routePinned(upstream string) error {
 	up, err := x.objectsUpstream(upstream)
 	if err == nil {
-		x.plan.add(up, "", noRoute)
+		x.plan.add(up, "", noRoute, nil)
 	}
 	return err
 }
@@ -109,7 +111,7 @@ func (x *exchange) routeModel(pinned ownership) error {
 	x.plan.deployment, x.plan.pool = dep, x.g.board.Pool(dep)
 	x.record.Deployment = dep.Name
 	var order [maxSteps]int
-	for _, i := range orderRoutes(dep.Routes, order[:0]) {
+	for _, i := range x.order(dep, order[:0]) {
 		route := &dep.Routes[i]
 		if pinned.upstream != "" && route.Upstream != pinned.upstream {
 			continue
@@ -122,7 +124,7 @@ func (x *exchange) routeModel(pinned ownership) error {
 		if model == "" {
 			model = x.model
 		}
-		x.plan.add(up, model, i)
+		x.plan.add(up, model, i, &route.Timeouts)
 	}
 	switch {
 	case x.plan.n > 0:
@@ -148,7 +150,7 @@ func (x *exchange) routeModel(pinned ownership) error {
 	if pinned.deployment == x.model {
 		model = pinned.model
 	}
-	x.plan.add(up, model, noRoute)
+	x.plan.add(up, model, noRoute, nil)
 	return nil
 }
 
@@ -166,7 +168,7 @@ func (x *exchange) routeModelless() error {
 	c, p := x.g.cfg.Catalog, &x.id.Principal
 	if id := x.id.Project.Upstream; id != "" {
 		if up := c.Upstream(id); up != nil && x.mayReach(up) {
-			x.plan.add(up, "", noRoute)
+			x.plan.add(up, "", noRoute, nil)
 			return nil
 		}
 	}
@@ -193,7 +195,7 @@ func (x *exchange) routeModelless() error {
 		return &gatehouse.Error{Kind: gatehouse.Invalid, Code: "upstream_missing",
 			Message: "This call names no model and the project can reach no upstream. Add an upstream and a deployment (gatehouse apply)."}
 	}
-	x.plan.add(only, "", noRoute)
+	x.plan.add(only, "", noRoute, nil)
 	return nil
 }
 

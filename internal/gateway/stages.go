@@ -224,6 +224,9 @@ func (x *exchange) finishRecord() {
 	if x.record.Rule == "" {
 		x.record.Rule = ledger.RuleServed
 	}
+	if x.record.Detail == "" && x.plan.sticky != "" {
+		x.record.Detail = "its routes are ordered by its " + stickyNames[x.plan.sticky]
+	}
 	x.record.UpstreamModel = x.answer.model
 }
 

@@ -129,11 +129,11 @@ func testEntities(t *testing.T, db *store.DB) {
 			value: func() *gatehouse.Upstream {
 				return &gatehouse.Upstream{ID: "upst_x", Organization: "org-a", Name: "contoso", Dialect: gatehouse.Azure, BaseURL: "https://contoso.openai.azure.com",
 					APIVersion: "2024-10-21", Region: "eastus", Credential: "env://AZURE_API_KEY", CredentialHeader: "Ocp-Apim-Subscription-Key",
-					Projects: []string{"proj_1", "proj_2"}, AllowPrivate: true, HTTP2: true, Served: map[string]string{"env://A": "proj_1", "https://example.com/v1": gatehouse.ServedMany}, CreatedAt: 5}
+					Projects: []string{"proj_1", "proj_2"}, AllowPrivate: true, HTTP2: true, Timeouts: gatehouse.Timeouts{ConnectMillis: 5000, TotalMillis: 7}, Served: map[string]string{"env://A": "proj_1", "https://example.com/v1": gatehouse.ServedMany}, CreatedAt: 5}
 			},
 			change: func(u *gatehouse.Upstream) {
 				u.Name, u.Dialect, u.BaseURL, u.APIVersion, u.Region, u.Credential, u.CredentialHeader = "n", gatehouse.Mock, "", "", "", "", ""
-				u.Projects, u.AllowPrivate, u.RemovedAt = nil, false, 9
+				u.Projects, u.AllowPrivate, u.Timeouts, u.RemovedAt = nil, false, gatehouse.Timeouts{}, 9
 			},
 			rev:    func(u *gatehouse.Upstream) *int64 { return &u.Rev },
 			create: (*store.Tx).CreateUpstream, save: (*store.Tx).SaveUpstream, each: (*store.Tx).EachUpstream,
@@ -145,9 +145,12 @@ func testEntities(t *testing.T, db *store.DB) {
 		run(t, db, entity[gatehouse.Deployment]{
 			value: func() *gatehouse.Deployment {
 				return &gatehouse.Deployment{ID: "dep_x", Organization: "org-a", Name: "*", Projects: []string{"proj_1"},
-					Routes: []gatehouse.Route{{Upstream: "upst_1", Model: "gpt-4o-eu", Weight: 3, Priority: 1}, {Upstream: "upst_2"}}, CreatedAt: 5}
+					Routes: []gatehouse.Route{{Upstream: "upst_1", Model: "gpt-4o-eu", Weight: 3, Priority: 1}, {Upstream: "upst_2", Timeouts: gatehouse.Timeouts{FirstByteMillis: 9}}},
+					Sticky: gatehouse.StickyKey, CreatedAt: 5}
 			},
-			change: func(d *gatehouse.Deployment) { d.Name, d.Projects, d.Routes, d.RemovedAt = "n", nil, nil, 9 },
+			change: func(d *gatehouse.Deployment) {
+				d.Name, d.Projects, d.Routes, d.Sticky, d.RemovedAt = "n", nil, nil, "", 9
+			},
 			rev:    func(d *gatehouse.Deployment) *int64 { return &d.Rev },
 			create: (*store.Tx).CreateDeployment, save: (*store.Tx).SaveDeployment, each: (*store.Tx).EachDeployment,
 			get:    func(tx *store.Tx, d *gatehouse.Deployment) (*gatehouse.Deployment, error) { return tx.Deployment(d.ID) },
