@@ -26,6 +26,7 @@ type Options struct {
 	Data   string    // the data folder, to start a second time on what the first left; "": a temporary one
 	Log    io.Writer // also gets the log; nil: it is shown only when the test fails
 	Listen string    // address to listen on; "": a free port of 127.0.0.1
+	HTTP   string    // which server reads HTTP/1.1, as the configuration's http.server; "": the default
 }
 
 // Server is a whole Gatehouse inside the test's process, as `gatehouse dev` runs it: SQLite in a folder of the test's own, an
@@ -73,7 +74,7 @@ func Start(tb testing.TB, opts Options) *Server {
 	log := &logBuffer{also: opts.Log}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), startTimeout)
 	defer cancel()
-	node, err := server.Dev(ctx, server.DevOptions{Options: server.Options{Log: log, Version: "test"}, Listen: opts.Listen, Data: opts.Data, TLS: opts.TLS})
+	node, err := server.Dev(ctx, server.DevOptions{Options: server.Options{Log: log, Version: "test"}, Listen: opts.Listen, Data: opts.Data, TLS: opts.TLS, HTTP: server.HTTP{Server: opts.HTTP}})
 	if err != nil {
 		tb.Fatalf("start Gatehouse: %v\n%s", err, log)
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"io"
 	"log"
 	"log/slog"
@@ -27,6 +28,7 @@ import (
 	"gatehouse/internal/authn"
 	"gatehouse/internal/catalog"
 	"gatehouse/internal/gateway"
+	"gatehouse/internal/gateway/inbound"
 	"gatehouse/internal/ledger"
 	"gatehouse/internal/secret"
 	"gatehouse/internal/store"
@@ -149,11 +151,7 @@ func newGate(tb testing.TB, change ...func(*gateway.Config)) *gate {
 	}
 	g.gateway = gateway.New(cfg)
 	tb.Cleanup(g.gateway.Close)
-	srv := httptest.NewUnstartedServer(g.gateway)
-	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
-	srv.Start()
-	tb.Cleanup(srv.Close)
-	g.url = srv.URL
+	g.url = serve(tb, g.gateway)
 	transport := gatehousetest.Transport(tb)
 	transport.DisableCompression = true
 	g.client = &http.Client{Transport: transport, Timeout: time.Minute}
@@ -163,6 +161,34 @@ func newGate(tb testing.TB, change ...func(*gateway.Config)) *gate {
 	g.who, g.project, g.user = gatehouse.Host(founded.Organization.ID), founded.Project.ID, founded.Owner.ID
 	g.key = g.newKey(admin.KeyRequest{Class: gatehouse.ClassProject, Project: g.project, User: g.user, Name: "test"})
 	return g
+}
+
+// standard runs the tests over net/http's server instead of our own.
+var standard = flag.Bool("standard", false, "serve by net/http")
+
+// serve serves a handler until the test ends, which waits for what is open, and returns its URL.
+func serve(tb testing.TB, h http.Handler) string {
+	tb.Helper()
+	quiet := log.New(io.Discard, "", 0)
+	if *standard {
+		srv := httptest.NewUnstartedServer(h)
+		srv.Config.ErrorLog = quiet
+		srv.Start()
+		tb.Cleanup(srv.Close)
+		return srv.URL
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(tb, err)
+	srv := inbound.New(inbound.Config{Handler: h, ErrorLog: quiet})
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }() // ends when srv is shut down
+	tb.Cleanup(func() {
+		ctx, stop := context.WithTimeout(context.Background(), patience)
+		defer stop()
+		must(tb, srv.Shutdown(ctx))
+		<-done
+	})
+	return "http://" + l.Addr().String()
 }
 
 // run runs a part of the node until the test ends.
@@ -283,10 +309,19 @@ func (g *gate) explain(id string) *gatehouse.Request {
 	g.flush()
 	var out *gatehouse.Request
 	must(g.tb, g.db.View(deadline(g.tb), func(tx *store.Tx) (err error) {
-		out, err = tx.Request(id)
+		out, err = g.named(tx, id)
 		return err
 	}))
 	return out
+}
+
+// named returns the record of a request by our id, else by its client's.
+func (g *gate) named(tx *store.Tx, id string) (*gatehouse.Request, error) {
+	r, err := tx.Request(id)
+	if gatehouse.KindOf(err) == gatehouse.NotFound {
+		return tx.RequestNamed(g.who.Organization, id)
+	}
+	return r, err
 }
 
 // usage returns what a request cost, nil when it cost nothing.
@@ -330,7 +365,7 @@ func (g *gate) settled(clientID string) *gatehouse.Request {
 		must(g.tb, g.ledger.Flush(ctx))
 		var out *gatehouse.Request
 		err := g.db.View(ctx, func(tx *store.Tx) (err error) {
-			out, err = tx.Request(clientID)
+			out, err = g.named(tx, clientID)
 			return err
 		})
 		if err == nil {

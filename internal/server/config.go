@@ -49,6 +49,8 @@ type Config struct {
 	// MaxStaleness is how long a node that cannot reach the database goes on accepting what it knows, and so how long a revocation
 	// may have to wait for a node that is silent. Between 2s and 1h; default 2m.
 	MaxStaleness Duration `yaml:"max_staleness"`
+	// HTTP says how callers are served.
+	HTTP HTTP `yaml:"http"`
 	// Limits bound what one node holds.
 	Limits Limits `yaml:"limits"`
 	// Drain is how long open requests may go on after SIGTERM. Default 30s.
@@ -105,6 +107,18 @@ func (o *OTLP) check() error {
 	}
 	return nil
 }
+
+// HTTP says how callers are served.
+type HTTP struct {
+	// Server reads HTTP/1.1: own (default), which hands what is unusual to Go's net/http, or standard, which is net/http alone.
+	Server string `yaml:"server"`
+}
+
+// The values of HTTP.Server.
+const (
+	ownServer    = "own"
+	standardHTTP = "standard"
+)
 
 // Limits bound what one node holds. A value of 0 means the default.
 type Limits struct {
@@ -265,6 +279,12 @@ func (c *Config) complete() error {
 	}
 	if c.Drain < 0 {
 		fail("drain must not be negative")
+	}
+	if c.HTTP.Server == "" {
+		c.HTTP.Server = ownServer
+	}
+	if c.HTTP.Server != ownServer && c.HTTP.Server != standardHTTP {
+		fail("http.server must be %s or %s, not %q", ownServer, standardHTTP, c.HTTP.Server)
 	}
 	if c.Limits.Streams < 0 {
 		fail("limits.streams must not be negative")

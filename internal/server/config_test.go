@@ -34,6 +34,7 @@ func TestConfigRefusals(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"unknown key":        {least + "listn: 127.0.0.1:1\n", "listn"},
 		"unknown inner key":  {least + "limits: {bodies: 1}\n", "bodies"},
+		"unknown server":     {least + "http: {server: fast}\n", "http.server must be own or standard"},
 		"key twice":          {least + "data: /elsewhere\n", "data"},
 		"empty":              {"\n", "empty"},
 		"no pepper":          {strings.Replace(least, "pepper", "# pepper", 1), "pepper is required"},

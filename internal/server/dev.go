@@ -23,6 +23,7 @@ type DevOptions struct {
 	TLS    bool   // a local certificate authority below Data
 	// Logging is how much goes to Options.Log, as the configuration's log says it.
 	Logging Log
+	HTTP    HTTP // which server reads HTTP/1.1
 }
 
 // Ready is the line that gatehouse dev --json prints once it serves. Its names are a contract.
@@ -60,7 +61,7 @@ func Dev(ctx context.Context, opts DevOptions) (*Server, error) {
 		Listen: opts.Listen, OpsListen: "127.0.0.1:0", Data: data, Node: "dev",
 		Database: "sqlite:" + filepath.Join(data, "gatehouse.db"),
 		Pepper:   "file://" + filepath.Join(data, "pepper"), KEK: "file://" + filepath.Join(data, "kek"),
-		Drain: Duration(5 * time.Second), Log: opts.Logging,
+		Drain: Duration(5 * time.Second), Log: opts.Logging, HTTP: opts.HTTP,
 	}
 	if err := cfg.complete(); err != nil {
 		return nil, err

@@ -29,6 +29,7 @@ import (
 	"gatehouse/internal/catalog"
 	"gatehouse/internal/custody"
 	"gatehouse/internal/gateway"
+	"gatehouse/internal/gateway/inbound"
 	"gatehouse/internal/ledger"
 	"gatehouse/internal/otlp"
 	"gatehouse/internal/replay"
@@ -87,7 +88,14 @@ type Server struct {
 type listener struct {
 	name string
 	net.Listener
-	server *http.Server
+	server httpServer
+}
+
+// httpServer is our own server or net/http's.
+type httpServer interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+	Close() error
 }
 
 // opsListener is the name of the listener of health and metrics.
@@ -537,17 +545,11 @@ func (s *Server) listen(ctx context.Context) (err error) {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		server := &http.Server{
-			Handler:           h,
-			ReadHeaderTimeout: 10 * time.Second,
-			IdleTimeout:       2 * time.Minute,
-			MaxHeaderBytes:    64 << 10,
-			ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		}
+		var session *tls.Config
 		if secure {
-			server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certificates.get, NextProtos: []string{"h2", "http/1.1"}}
-			ln = tls.NewListener(ln, server.TLSConfig)
+			session = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certificates.get, NextProtos: []string{"h2", "http/1.1"}}
 		}
+		server := s.newServer(h, session)
 		s.listeners = append(s.listeners, listener{name, ln, server})
 		return nil
 	}
@@ -561,4 +563,29 @@ func (s *Server) listen(ctx context.Context) (err error) {
 		return add("admin_listen", s.cfg.AdminListen, administration, s.cfg.TLS != nil)
 	}
 	return nil
+}
+
+// newServer returns what serves a listener. Both kinds speak TLS themselves.
+func (s *Server) newServer(h http.Handler, session *tls.Config) httpServer {
+	const (
+		headTime  = 10 * time.Second
+		idleTime  = 2 * time.Minute
+		headBytes = 64 << 10
+	)
+	logger := slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
+	if s.cfg.HTTP.Server == ownServer {
+		return inbound.New(inbound.Config{Handler: h, TLS: session, ReadHeaderTimeout: headTime, IdleTimeout: idleTime, MaxHeaderBytes: headBytes, ErrorLog: logger})
+	}
+	return standardServer{&http.Server{Handler: h, TLSConfig: session, ReadHeaderTimeout: headTime, IdleTimeout: idleTime, MaxHeaderBytes: headBytes, ErrorLog: logger}}
+}
+
+// standardServer is net/http's, which speaks TLS where it is configured.
+type standardServer struct{ *http.Server }
+
+// Serve implements httpServer.
+func (s standardServer) Serve(l net.Listener) error {
+	if s.TLSConfig != nil {
+		l = tls.NewListener(l, s.TLSConfig)
+	}
+	return s.Server.Serve(l)
 }
