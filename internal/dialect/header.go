@@ -20,20 +20,41 @@ func RequestHeader(name string) bool {
 	return strings.HasPrefix(name, "Aoai-") // Azure's switches for preview features, e.g. aoai-evals: preview
 }
 
-// ResponseHeader reports whether an upstream's header is copied to the caller. name is canonical. Lengths and framing are the
-// transport's; request ids, rate limits, cookies and what tells about the provider's account stay here.
-func ResponseHeader(name, value string) bool {
-	switch name {
-	case "Content-Type", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Range", "Accept-Ranges",
-		"Cache-Control", "Etag", "Last-Modified", "Deprecation", "Sunset",
+// responseHeaders are the headers of an upstream that callers get, by their names in lower case.
+var responseHeaders = func() map[string]string {
+	m := map[string]string{}
+	for _, name := range []string{"Content-Type", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Range", "Accept-Ranges",
+		"Cache-Control", "Etag", "Last-Modified", "Deprecation", "Sunset", "Location",
 		"Openai-Processing-Ms", "Openai-Version", "Openai-Model", "Openai-Poll-After-Ms",
-		"Retry-After", "Retry-After-Ms", "X-Should-Retry":
-		return true
-	case "Location":
-		// An absolute one would send the caller, and its key, past Gatehouse.
-		return strings.HasPrefix(value, "/") && !strings.HasPrefix(value, "//") && !strings.Contains(value, `\`)
+		"Retry-After", "Retry-After-Ms", "X-Should-Retry"} {
+		m[strings.ToLower(name)] = name
 	}
-	return false
+	return m
+}()
+
+// maxResponseHeader is longer than every name in responseHeaders.
+const maxResponseHeader = 32
+
+// ResponseHeader reports whether an upstream's header is copied to the caller, and its canonical name. Lengths and framing are the
+// transport's; request ids, rate limits, cookies and what tells about the provider's account stay here. It does not allocate.
+func ResponseHeader(name, value string) (canonical string, ok bool) {
+	var lower [maxResponseHeader]byte
+	if len(name) > len(lower) {
+		return "", false
+	}
+	for i := range len(name) {
+		c := name[i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		lower[i] = c
+	}
+	canonical, ok = responseHeaders[string(lower[:len(name)])]
+	if canonical == "Location" {
+		// An absolute one would send the caller, and its key, past Gatehouse.
+		ok = strings.HasPrefix(value, "/") && !strings.HasPrefix(value, "//") && !strings.Contains(value, `\`)
+	}
+	return canonical, ok
 }
 
 // FaceHeaders calls set for the headers that an answer bears in a face: the request id, and in Azure's its own names for it, the

@@ -149,7 +149,7 @@ func (x *exchange) readJSON() error {
 		x.body.data = nil
 		return nil
 	}
-	if err := strictjson.Scan(x.body.data, x.call.Op.Spec, &x.fields); err != nil {
+	if err := strictjson.Scan(x.body.data, x.call.Op.Spec, x.fields); err != nil {
 		return err
 	}
 	return x.readFields()

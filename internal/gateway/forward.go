@@ -181,12 +181,13 @@ func (x *exchange) send(s *step) (*outbound.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if x.target, err = x.call.AppendTarget(x.target[:0], s.upstream, s.model); err != nil {
+	d := x.draft
+	if d.target, err = x.call.AppendTarget(d.target[:0], s.upstream, s.model); err != nil {
 		return nil, err
 	}
-	req := &x.outgoing
-	*req = outbound.Request{Method: x.call.Method, URI: string(x.target), Credential: credential}
-	req.Header = x.outgoingHeader(s.upstream, x.header[:0])
+	req := &d.outgoing
+	*req = outbound.Request{Method: x.call.Method, URI: string(d.target), Credential: credential, Into: &x.response}
+	req.Header = x.outgoingHeader(s.upstream, d.header[:0])
 	if err := x.outgoingBody(s, req); err != nil {
 		return nil, err
 	}
@@ -223,7 +224,7 @@ func (x *exchange) limits(s *step) (context.Context, outbound.Timeouts) {
 	set(&out.Connect, t.ConnectMillis)
 	set(&out.FirstByte, t.FirstByteMillis)
 	set(&out.Idle, t.IdleMillis)
-	ctx := x.ctx
+	ctx := context.Context(x.ctx)
 	if t.TotalMillis > 0 {
 		ctx, x.endRoute = context.WithTimeoutCause(x.ctx, time.Duration(t.TotalMillis)*time.Millisecond, errRouteTotal)
 	}
@@ -269,9 +270,9 @@ func (x *exchange) outgoingBody(s *step, req *outbound.Request) (err error) {
 			changes.IncludeUsage, x.answer.hide = true, true
 		}
 		if changes == (strictjson.Changes{}) {
-			req.Body = append(x.segments[:0], x.body.data)
+			req.Body = append(x.draft.segments[:0], x.body.data)
 		} else {
-			req.Body = x.fields.Splice(x.segments[:0], changes)
+			req.Body = x.fields.Splice(x.draft.segments[:0], changes)
 		}
 	}
 	return err

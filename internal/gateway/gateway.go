@@ -118,7 +118,7 @@ func setDefault(d *time.Duration, value time.Duration) {
 // Close ends idle upstream connections. Exchanges still open are cancelled.
 func (g *Gateway) Close() {
 	g.draining.Store(true)
-	g.live.each(func(x *exchange) { x.cancel(errDraining) })
+	g.live.each(func(x *exchange) { x.ctx.cancel(errDraining) })
 	g.endpoints.close()
 }
 
@@ -129,7 +129,7 @@ var errDraining = errors.New("the gateway is shutting down")
 func (g *Gateway) cut() {
 	g.live.each(func(x *exchange) {
 		if g.cfg.Auth.Recheck(&x.id) != nil {
-			x.cancel(errCut)
+			x.ctx.cancel(errCut)
 			// A caller that does not read blocks the relay in a write, one that does not send blocks the body that is passed on;
 			// deadlines free both. They fail only when the connection is gone already. A body that was read leaves the server
 			// reading for a caller that leaves: a deadline would look like one.
@@ -147,29 +147,45 @@ const lastWords = 300 * time.Millisecond
 // exchange is one request on its way. It is reused: what belongs to one request is reset by end, buffers stay.
 type exchange struct {
 	current
-	fields     strictjson.Result
 	references []dialect.Reference
-	tap        sse.Tap
 	capture    usage.Capture
-	target     []byte
-	segments   [8][]byte
-	emit       sse.Emit // made once, kept for the next exchange
-	outgoing   outbound.Request
-	header     [24]outbound.Field // of outgoing
+	response   outbound.Response // of the last attempt
+	values     [16]string        // of the answer's header, see one
+	emit       sse.Emit          // made once, kept for the next exchange, as is total
+	total      overtime
 }
+
+// draft is what a request needs until its answer begins: a stream does without it for minutes.
+type draft struct {
+	fields   strictjson.Result
+	outgoing outbound.Request
+	header   [24]outbound.Field // of outgoing
+	segments [8][]byte          // of its body
+	target   []byte
+}
+
+var (
+	drafts = sync.Pool{New: func() any { return new(draft) }}
+	taps   = sync.Pool{New: func() any { return new(sse.Tap) }}
+
+	// noFields stands for the fields of a body that was given back.
+	noFields strictjson.Result
+)
 
 // current is what belongs to one request.
 type current struct {
 	g       *Gateway
 	w       http.ResponseWriter
 	r       *http.Request
-	control *http.ResponseController
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	total   *time.Timer
+	control control
+	ctx     *lifetime
 	serial  uint64
 	started time.Time
 	pushed  time.Time // when the deadline for writing was last moved; zero: there is none
+	draft   *draft    // nil once the answer has begun
+	fields  *strictjson.Result
+	tap     *sse.Tap  // of a stream
+	sent    int       // how many of values are in use
 	prev    *exchange // neighbours in live, guarded by its shard
 	next    *exchange
 
@@ -264,14 +280,14 @@ func (x *exchange) walk() error {
 func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := exchanges.Get().(*exchange)
 	x.g, x.w, x.r = g, w, r
-	x.control = http.NewResponseController(w)
+	x.draft = drafts.Get().(*draft)
+	x.fields = &x.draft.fields
+	x.control = control{w}
 	x.started = g.cfg.Now()
 	x.serial = g.serial.Add(1)
 	x.crowded = g.open.Add(1) > int64(g.cfg.StreamLimit)
-	ctx, cancel := context.WithCancelCause(r.Context())
-	x.ctx, x.cancel = ctx, cancel
-	// Cheaper than a second context for the deadline; whoever asks why the exchange ended asks for the cause.
-	x.total = time.AfterFunc(g.cfg.Timeouts.Total, func() { cancel(context.DeadlineExceeded) })
+	x.ctx = newLifetime(r.Context())
+	x.total.begin(x.ctx, g.cfg.Timeouts.Total)
 	x.record = gatehouse.Request{ID: gatehouse.NewRequestID(), At: gatehouse.MillisOf(x.started), Method: r.Method, Attempts: x.attempts[:0]}
 	x.in.Addr = authn.ClientAddress(r, g.cfg.TrustedProxies)
 	return x
@@ -308,11 +324,11 @@ func (g *Gateway) end(x *exchange) {
 	}
 	g.open.Add(-1)
 	wasCut := context.Cause(x.ctx) == errCut // for good: nobody cuts what is not listed
-	x.total.Stop()
+	x.total.end()
 	if x.endRoute != nil {
 		x.endRoute()
 	}
-	x.cancel(nil)
+	x.ctx.end()
 	aborted := x.aborted || panicked == http.ErrAbortHandler
 	if !aborted && (wasCut || !x.pushed.IsZero()) {
 		_ = x.control.SetWriteDeadline(time.Time{}) // the connection serves the next request
@@ -335,15 +351,41 @@ func (g *Gateway) end(x *exchange) {
 
 // reset makes an exchange ready for the next request.
 func (x *exchange) reset() {
+	x.dropDraft()
+	if x.tap != nil {
+		x.tap.Reset(sse.Options{})
+		taps.Put(x.tap)
+	}
 	x.current = current{}
-	x.fields.Reset()
 	clear(x.references)
 	x.references = x.references[:0]
-	clear(x.segments[:])
-	x.outgoing = outbound.Request{}
-	clear(x.header[:])
-	x.tap.Reset(sse.Options{})
+	x.response = outbound.Response{}
+	clear(x.values[:])
 	x.capture.Reset()
+}
+
+// dropDraft gives back what only a request that is not answered yet needs.
+func (x *exchange) dropDraft() {
+	d := x.draft
+	if d == nil {
+		return
+	}
+	x.draft, x.fields = nil, &noFields
+	d.fields.Reset()
+	d.outgoing = outbound.Request{}
+	clear(d.header[:])
+	clear(d.segments[:])
+	drafts.Put(d)
+}
+
+// one returns a header's value as a slice. It lasts as long as the exchange, which is until the head is written.
+func (x *exchange) one(value string) []string {
+	if x.sent == len(x.values) {
+		return []string{value}
+	}
+	x.values[x.sent] = value
+	x.sent++
+	return x.values[x.sent-1 : x.sent : x.sent]
 }
 
 // admitConnection refuses a request beyond what one node holds open.

@@ -57,9 +57,7 @@ func (x *exchange) relay(resp *outbound.Response) error {
 // dropBody gives the request's body back before its answer is relayed: a stream may run for minutes, and nothing of the body is
 // needed any more.
 func (x *exchange) dropBody() {
-	x.outgoing = outbound.Request{}
-	clear(x.segments[:])
-	x.fields.Reset()
+	x.dropDraft()
 	x.body.release(&x.g.memory)
 }
 
@@ -124,7 +122,12 @@ func (x *exchange) head(resp *outbound.Response, length int64) {
 	h := x.w.Header()
 	for name, value := range resp.Header.All() {
 		// What was compressed is not any more: see identity.
-		if name = http.CanonicalHeaderKey(name); dialect.ResponseHeader(name, value) && name != "Content-Encoding" {
+		name, ok := dialect.ResponseHeader(name, value)
+		switch {
+		case !ok || name == "Content-Encoding":
+		case h[name] == nil:
+			h[name] = x.one(value)
+		default:
 			h[name] = append(h[name], value)
 		}
 	}
@@ -135,10 +138,10 @@ func (x *exchange) head(resp *outbound.Response, length int64) {
 		h["Cache-Control"] = noCache
 	}
 	if x.answer.upstream.Dialect == gatehouse.Mock {
-		h["X-Gatehouse-Mock"] = []string{"1"}
+		h["X-Gatehouse-Mock"] = x.one("1")
 	}
 	if length >= 0 && resp.Status != http.StatusNoContent && resp.Status != http.StatusNotModified {
-		h["Content-Length"] = []string{strconv.FormatInt(length, 10)}
+		h["Content-Length"] = x.one(strconv.FormatInt(length, 10))
 	}
 	x.identify(h)
 	x.wrote = true
@@ -191,9 +194,6 @@ func (x *exchange) relayBody(resp *outbound.Response, body io.Reader) error {
 	x.capture.Reset()
 	x.capture.Want = x.call.Op.Hands
 	x.begun(resp)
-	bufp := copyPool.Get().(*[]byte)
-	defer copyPool.Put(bufp)
-	buf := *bufp
 	if resp.ContentLength == 0 || resp.Status == http.StatusNoContent || resp.Status == http.StatusNotModified {
 		if err := x.finishAnswer(0); err != nil {
 			return err
@@ -203,6 +203,9 @@ func (x *exchange) relayBody(resp *outbound.Response, body io.Reader) error {
 	}
 	var total int64
 	held, holding := [1]byte{}, false
+	bufp := copyPool.Get().(*[]byte)
+	defer copyPool.Put(bufp)
+	buf := *bufp
 	for {
 		n, err := body.Read(buf)
 		if n > 0 {
@@ -263,30 +266,19 @@ func (x *exchange) relayStream(resp *outbound.Response, body io.Reader) error {
 	x.stream, x.record.Stream = true, true
 	x.tapped = true
 	x.begun(resp)
+	x.tap = taps.Get().(*sse.Tap)
 	x.tap.Reset(sse.Options{
 		Shape:          x.call.Op.Usage,
 		Hands:          x.call.Op.Hands,
 		HideUsageChunk: x.answer.hide,
 		FixAzure:       x.answer.upstream.Dialect == gatehouse.Azure && !x.call.Face.IsAzure(),
 	})
-	bufp := copyPool.Get().(*[]byte)
-	defer copyPool.Put(bufp)
-	buf := *bufp
 	for {
-		n, err := body.Read(buf)
-		if n > 0 {
-			if !x.wrote {
-				x.head(resp, -1)
-			}
-			if err := x.tap.Feed(buf[:n], x.emitEvent()); err != nil {
-				return err
-			}
-			if err := x.flush(); err != nil {
-				return err
-			}
-		}
+		end, err := x.feed(resp, body)
 		switch {
-		case err == io.EOF:
+		case err != nil:
+			return err
+		case end == io.EOF:
 			if !x.wrote {
 				x.head(resp, -1)
 			}
@@ -294,10 +286,31 @@ func (x *exchange) relayStream(resp *outbound.Response, body io.Reader) error {
 				return err
 			}
 			return x.finishAnswer(0)
-		case err != nil:
-			return x.broken(err)
+		case end != nil:
+			return x.broken(end)
 		}
 	}
+}
+
+// feed hands the next piece of a stream on; end is what its reader said behind it. The buffer that it passes through is not held
+// while the upstream is silent: of the thousands of streams that are open most are, at any moment.
+func (x *exchange) feed(resp *outbound.Response, body io.Reader) (end, err error) {
+	if body == io.Reader(resp.Body) {
+		resp.Body.Await()
+	}
+	bufp := copyPool.Get().(*[]byte)
+	defer copyPool.Put(bufp)
+	n, end := body.Read(*bufp)
+	if n == 0 {
+		return end, nil
+	}
+	if !x.wrote {
+		x.head(resp, -1)
+	}
+	if err := x.tap.Feed((*bufp)[:n], x.emitEvent()); err != nil {
+		return nil, err
+	}
+	return end, x.flush()
 }
 
 var noCache = []string{"no-cache"}

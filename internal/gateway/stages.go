@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -24,7 +25,7 @@ func (x *exchange) parse() (err error) {
 	x.record.ClientRequestID = x.caller.RequestID
 	x.record.UserAgent = clip(secret.Redact(x.r.UserAgent()))
 	if x.in.Addr.IsValid() {
-		x.record.IP = x.in.Addr.String()
+		x.record.IP = addressText(x.in.Addr, x.r.RemoteAddr)
 	}
 	if err == dialect.ErrNotDataPlane {
 		// Most often the client's base URL lacks its /v1.
@@ -41,6 +42,16 @@ func (x *exchange) parse() (err error) {
 		}
 	}
 	return err
+}
+
+// addressText returns an address as text, as a part of remote where it stands there.
+func addressText(addr netip.Addr, remote string) string {
+	var b [64]byte
+	text := addr.AppendTo(b[:0])
+	if n := len(text); len(remote) > n && remote[n] == ':' && remote[:n] == string(text) {
+		return remote[:n]
+	}
+	return string(text)
 }
 
 // authenticate finds out who is calling.
@@ -72,7 +83,7 @@ func (x *exchange) authenticate() error {
 
 // readFields takes from a scanned body what the later stages need.
 func (x *exchange) readFields() error {
-	at, f := &x.call.Op.At, &x.fields
+	at, f := &x.call.Op.At, x.fields
 	if name, ok := f.Text(f.Span(at.Model)); ok {
 		x.bodyModel, x.hasModel = name, true
 		// Azure's path names the deployment; what the body says beside it is not what is called.
@@ -106,7 +117,7 @@ func (x *exchange) authorize() error {
 	if err := x.g.cfg.Auth.Authorize(&x.id, x.call.Op.Scope, x.model); err != nil {
 		return err
 	}
-	x.references = x.call.Op.References(&x.fields, x.references) // behind those of a form
+	x.references = x.call.Op.References(x.fields, x.references) // behind those of a form
 	for i := range x.references {
 		ref := &x.references[i]
 		if !ref.Model {
@@ -145,7 +156,7 @@ func (x *exchange) reserve() error {
 
 // outputBound is the most tokens the answer may have: what the request caps it to, else what the model can do at most.
 func (x *exchange) outputBound(s *step) int64 {
-	at, f := &x.call.Op.At, &x.fields
+	at, f := &x.call.Op.At, x.fields
 	var limit int64
 	for _, i := range [...]int{at.MaxCompletionTokens, at.MaxTokens, at.MaxOutputTokens} {
 		if n, ok := f.Int(f.Span(i)); ok && n >= 0 {
@@ -314,5 +325,5 @@ func (x *exchange) identify(h http.Header) {
 	if x.answer.upstream != nil {
 		region = x.answer.upstream.Region
 	}
-	dialect.FaceHeaders(x.call.Face, x.record.ID, x.caller.EchoID, region, func(name, value string) { h[name] = []string{value} })
+	dialect.FaceHeaders(x.call.Face, x.record.ID, x.caller.EchoID, region, func(name, value string) { h[name] = x.one(value) })
 }

@@ -41,7 +41,8 @@ func Extract(shape Shape, usageJSON []byte) (gatehouse.Units, bool) {
 	if shape == None || len(usageJSON) == 0 || usageJSON[0] != '{' || !gjson.ValidBytes(usageJSON) {
 		return gatehouse.Units{}, false
 	}
-	r := reader{usage: gjson.ParseBytes(usageJSON), ok: true}
+	r := reader{ok: true}
+	r.totals.read(gjson.ParseBytes(usageJSON))
 	var u gatehouse.Units
 	switch shape { // a server that speaks both generations says each in its own place
 	case Chat, Completions, Embeddings, Run:
@@ -62,7 +63,13 @@ func Extract(shape Shape, usageJSON []byte) (gatehouse.Units, bool) {
 	u.InputText = r.part(in, "text_tokens", u.Input)
 	u.InputAudio = r.part(in, "audio_tokens", u.Input)
 	u.InputImage = r.part(in, "image_tokens", u.Input)
-	cached := in.Get("cached_tokens_details")
+	var cached *members
+	if in != nil {
+		if v := in.get("cached_tokens_details"); v.IsObject() {
+			r.deeper.read(v)
+			cached = &r.deeper
+		}
+	}
 	u.CachedAudio = r.part(cached, "audio_tokens", u.Cached)
 	u.CachedImage = r.part(cached, "image_tokens", u.Cached)
 
@@ -71,7 +78,7 @@ func Extract(shape Shape, usageJSON []byte) (gatehouse.Units, bool) {
 	u.OutputText = r.part(out, "text_tokens", u.Output)
 	u.OutputAudio = r.part(out, "audio_tokens", u.Output)
 	u.OutputImage = r.part(out, "image_tokens", u.Output)
-	if !out.Exists() { // these two answer in one kind only, and say so nowhere else
+	if out == nil { // these two answer in one kind only, and say so nowhere else
 		switch shape {
 		case Images:
 			u.OutputImage = u.Output
@@ -118,15 +125,48 @@ func Estimate(textBytes int64) int64 {
 
 // reader reads the numbers of one usage object.
 type reader struct {
-	usage gjson.Result
-	found int  // how many totals there were
-	ok    bool // no number so far was unusable
+	totals members
+	inside members // of the breakdown that is read
+	deeper members // of the breakdown inside it
+	found  int     // how many totals there were
+	ok     bool    // no number so far was unusable
+}
+
+// members are what an object holds, read once: to look each name up in the text would read it a score of times.
+type members struct {
+	list [16]member
+	n    int
+}
+
+type member struct {
+	name  string
+	value gjson.Result
+}
+
+// read takes the members of an object. Of those beyond sixteen, which no usage has, none is seen.
+func (m *members) read(object gjson.Result) {
+	m.n = 0
+	object.ForEach(func(key, value gjson.Result) bool {
+		m.list[m.n] = member{key.Str, value}
+		m.n++
+		return m.n < len(m.list)
+	})
+}
+
+// get returns the first member of a name.
+func (m *members) get(name string) gjson.Result {
+	for i := range m.n {
+		if m.list[i].name == name {
+			return m.list[i].value
+		}
+	}
+	return gjson.Result{}
 }
 
 // first returns the first of several spellings of a total.
 func (r *reader) first(names ...string) int64 {
 	for _, name := range names {
-		v := r.usage.Get(name)
+		v := r.totals.get(name)
 		if !v.Exists() || v.Type == gjson.Null {
 			continue
 		}
@@ -136,19 +176,23 @@ func (r *reader) first(names ...string) int64 {
 	return 0
 }
 
-// details returns the first of several spellings of a breakdown.
-func (r *reader) details(names ...string) gjson.Result {
+// details returns the first of several spellings of a breakdown, nil where there is none.
+func (r *reader) details(names ...string) *members {
 	for _, name := range names {
-		if v := r.usage.Get(name); v.IsObject() {
-			return v
+		if v := r.totals.get(name); v.IsObject() {
+			r.inside.read(v)
+			return &r.inside
 		}
 	}
-	return gjson.Result{}
+	return nil
 }
 
 // part returns a detail, at most its total.
-func (r *reader) part(details gjson.Result, name string, total int64) int64 {
-	v := details.Get(name)
+func (r *reader) part(details *members, name string, total int64) int64 {
+	if details == nil {
+		return 0
+	}
+	v := details.get(name)
 	if !v.Exists() || v.Type == gjson.Null {
 		return 0
 	}
@@ -156,7 +200,7 @@ func (r *reader) part(details gjson.Result, name string, total int64) int64 {
 }
 
 func (r *reader) seconds() int64 {
-	v := r.usage.Get("seconds")
+	v := r.totals.get("seconds")
 	if !v.Exists() || v.Type == gjson.Null {
 		return 0
 	}

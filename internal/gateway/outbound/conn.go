@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -30,7 +31,7 @@ type conn struct {
 	wire     *wire    // nil without TLS
 	sys      syscall.RawConn
 
-	buf  []byte // buf[r:w] was read and not used yet
+	buf  []byte // buf[r:w] was read and not used yet; nil while there is nothing in it
 	r, w int
 
 	readBy, writeBy time.Time // deadlines in force; zero: none
@@ -39,8 +40,11 @@ type conn struct {
 
 	// Made once, so that an exchange does not allocate them.
 	abort func()
+	await func(fd uintptr) bool
 	peek  func(fd uintptr)
 	still bool // what peek found
+	n     int  // what await read, and the error it met
+	err   error
 	stop  func() bool
 	vec   net.Buffers
 }
@@ -50,9 +54,10 @@ func newConn(e *Endpoint, raw *net.TCPConn) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{endpoint: e, raw: raw, nc: raw, sys: sys, buf: make([]byte, bufferSize), born: time.Now()}
+	c := &conn{endpoint: e, raw: raw, nc: raw, sys: sys, born: time.Now()}
 	c.abort = func() { _ = raw.Close() } // whoever reads or writes it sees that; there is nobody else to tell
 	c.peek = func(fd uintptr) { c.still = nothingToRead(fd) }
+	c.await = c.tryRead
 	return c, nil
 }
 
@@ -93,8 +98,9 @@ func (c *conn) clean() bool {
 	if c.wire == nil {
 		return true
 	}
+	var b [1]byte
 	c.wire.dry = true
-	n, err := c.nc.Read(c.buf[:1])
+	n, err := c.nc.Read(b[:])
 	c.wire.dry = false
 	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
 }
@@ -108,6 +114,10 @@ func (c *conn) quiet() bool {
 
 // watch makes the end of ctx close the connection; release undoes it.
 func (c *conn) watch(ctx context.Context) {
+	if own, ok := ctx.(interface{ AfterFunc(func()) func() bool }); ok {
+		c.stop = own.AfterFunc(c.abort) // what context.AfterFunc would ask it for, without a context in between
+		return
+	}
 	if ctx.Done() != nil {
 		c.stop = context.AfterFunc(ctx, c.abort)
 	}
@@ -124,14 +134,68 @@ func (c *conn) unwatch() bool {
 func (c *conn) release(reusable bool) {
 	if !c.unwatch() || !reusable || !c.clean() {
 		c.abort()
+		c.dropBuffer()
 		return
 	}
-	if len(c.buf) > bufferSize {
-		c.buf = make([]byte, bufferSize)
-	}
 	c.r, c.w = 0, 0
+	c.dropBuffer()
 	c.endpoint.put(c)
 }
+
+// inputs are read buffers. A connection has one only while there is something in it: thousands of streams wait at a time.
+var inputs = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// takeBuffer makes sure that there is a buffer.
+func (c *conn) takeBuffer() {
+	if c.buf == nil {
+		c.buf = inputs.Get().(*[bufferSize]byte)[:]
+	}
+}
+
+// dropBuffer gives the buffer back. What was in it may be somebody's answer: it is not read again before it is overwritten.
+func (c *conn) dropBuffer() {
+	if len(c.buf) == bufferSize {
+		inputs.Put((*[bufferSize]byte)(c.buf))
+	}
+	c.buf = nil
+}
+
+// fresh reads into an empty buffer, which is not held while nothing comes.
+func (c *conn) fresh() error {
+	c.r, c.w = 0, 0
+	if c.nc != net.Conn(c.raw) || !canAwait { // a session has buffers of its own
+		c.takeBuffer()
+		n, err := c.read(c.buf)
+		c.w = n
+		return err
+	}
+	if len(c.buf) > bufferSize {
+		c.buf = nil // a head had needed it
+	}
+	c.n, c.err = 0, nil
+	if err := c.sys.Read(c.await); err != nil {
+		return err
+	}
+	c.w = c.n
+	if c.err == nil && c.n == 0 {
+		return io.EOF
+	}
+	return c.err
+}
+
+// tryRead reads what is there and reports whether that was anything, the end of the connection included.
+func (c *conn) tryRead(fd uintptr) bool {
+	c.takeBuffer()
+	c.n, c.err = readNow(fd, c.buf)
+	if c.err == errNothing {
+		c.dropBuffer()
+		return false
+	}
+	return true
+}
+
+// errNothing says that there is nothing to read at the moment.
+var errNothing = errors.New("nothing to read")
 
 // hangUp closes an idle connection, with TLS's own goodbye where there is TLS.
 func (c *conn) hangUp() {
@@ -196,7 +260,7 @@ func (c *conn) read(p []byte) (int, error) {
 func (c *conn) fill() error {
 	switch {
 	case c.r == c.w:
-		c.r, c.w = 0, 0
+		return c.fresh()
 	case c.w == len(c.buf):
 		if c.r == 0 {
 			return errLongLine
@@ -212,6 +276,11 @@ func (c *conn) fill() error {
 // head reads the next head and returns its lines, each with its CRLF, without the empty line that ends them. It is valid until
 // the next read. The buffer grows for a head that needs it, up to maxHead.
 func (c *conn) head() ([]byte, error) {
+	if c.r == c.w {
+		if err := c.fresh(); err != nil {
+			return nil, err
+		}
+	}
 	c.w = copy(c.buf, c.buf[c.r:c.w])
 	c.r = 0
 	begin, seen := 0, 0 // of the line under way; what was searched

@@ -108,7 +108,7 @@ func (c *conn) simplex(ctx context.Context, req *Request, head []byte, size int6
 		err := c.readLimit(t.FirstByte)
 		if err == nil {
 			var resp *Response
-			if resp, err = c.answer(req.Method); err == nil {
+			if resp, err = c.answer(req); err == nil {
 				return resp, nil
 			}
 		}
@@ -118,7 +118,7 @@ func (c *conn) simplex(ctx context.Context, req *Request, head []byte, size int6
 	}
 	if wrote && ctx.Err() == nil && c.readLimit(earlyWait) == nil {
 		// A peer that refuses a request may answer and close before it has read it all: its answer says more than our error.
-		if resp, err := c.answer(req.Method); err == nil {
+		if resp, err := c.answer(req); err == nil {
 			resp.body.framed.reuse = false
 			return resp, nil
 		}
@@ -201,7 +201,7 @@ func (c *conn) duplex(ctx context.Context, req *Request, head []byte, t Timeouts
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		resp, rerr = c.answer(req.Method)
+		resp, rerr = c.answer(req)
 		if state.CompareAndSwap(duplexWriting, duplexEarly) {
 			_ = c.raw.SetWriteDeadline(time.Unix(1, 0)) // it fails on a closed connection only, and then so does the write
 		}
@@ -336,7 +336,7 @@ func inChunk(buf []byte, n int) []byte {
 }
 
 // answer reads heads until one is final.
-func (c *conn) answer(method string) (*Response, error) {
+func (c *conn) answer(req *Request) (*Response, error) {
 	for range maxInformational + 1 {
 		head, err := c.head()
 		if err != nil {
@@ -349,8 +349,8 @@ func (c *conn) answer(method string) (*Response, error) {
 		if status == 101 {
 			return nil, malformed("it switches protocols, which was not asked for")
 		}
-		resp := &Response{}
-		resp.body.framed, err = resp.parse(head, status, http10, method)
+		resp := req.response()
+		resp.body.framed, err = resp.parse(head, status, http10, req.Method)
 		if err != nil {
 			return nil, err
 		}

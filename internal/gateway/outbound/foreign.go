@@ -102,7 +102,8 @@ func (e *Endpoint) foreignDo(ctx context.Context, req *Request, t Timeouts) (*Re
 	}
 	x.enter(reading, 0, nil)
 	x.rc = r.Body
-	resp := &Response{Status: r.StatusCode, ContentLength: r.ContentLength}
+	resp := req.response()
+	resp.Status, resp.ContentLength = r.StatusCode, r.ContentLength
 	resp.Body = &resp.body
 	resp.body.alien, resp.body.framed.form = x, formForeign
 	resp.Header.fields = foreignFields(r.Header, resp.fields[:0])

@@ -64,7 +64,7 @@ func FuzzResponseHead(f *testing.F) {
 			m.piece = len(raw) + 1
 		}
 		c := &conn{endpoint: &Endpoint{closed: true}, nc: m, buf: make([]byte, bufferSize), abort: func() {}}
-		resp, err := c.answer(method)
+		resp, err := c.answer(&Request{Method: method})
 		if err != nil {
 			return
 		}

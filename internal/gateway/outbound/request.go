@@ -38,6 +38,17 @@ type Request struct {
 	// Length is how many bytes Reader gives; -1 sends them in chunks.
 	Length     int64
 	Credential Credential
+	// Into is where the answer goes; nil: into a new Response. It belongs to one answer at a time.
+	Into *Response
+}
+
+// response returns where the answer goes, with nothing in it.
+func (r *Request) response() *Response {
+	if r.Into == nil {
+		return new(Response)
+	}
+	*r.Into = Response{}
+	return r.Into
 }
 
 // Timeouts limits the parts of one exchange; the context limits the whole. 0 sets no limit.

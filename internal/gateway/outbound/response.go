@@ -211,6 +211,7 @@ type Body struct {
 	idle   time.Duration
 	framed framed
 	chunks http1.Chunks
+	waited error // what Await met, for the Read that follows
 	err    error // what every later Read returns
 	alien  *foreign
 }
@@ -252,6 +253,14 @@ func failedRead(ctx context.Context, c *conn, err error) *Error {
 	f := failure(ctx, OpRead, err)
 	f.Wrote, f.Reused = true, c.reused
 	return f
+}
+
+// Await waits until there is something to read, if only the news that the body is broken, so that a buffer to read it into need not
+// be held meanwhile.
+func (b *Body) Await() {
+	if b.err == nil && b.alien == nil && b.waited == nil && b.c.r == b.c.w && b.framed.form != formNone {
+		b.waited = b.fill()
+	}
 }
 
 // Buffered returns how many bytes have arrived and were not read: 0 means that the next Read waits for the upstream, and that
@@ -305,6 +314,9 @@ var errEOF = errors.New("the connection ended")
 
 // fill reads more into the buffer.
 func (b *Body) fill() error {
+	if err := b.waited; err != nil {
+		return err
+	}
 	if err := b.c.readLimit(b.idle); err != nil {
 		return err
 	}
@@ -313,6 +325,9 @@ func (b *Body) fill() error {
 
 // direct reads into p, past the buffer, which is empty.
 func (b *Body) direct(p []byte) (int, error) {
+	if err := b.waited; err != nil {
+		return 0, err
+	}
 	if err := b.c.readLimit(b.idle); err != nil {
 		return 0, err
 	}
