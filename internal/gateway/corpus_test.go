@@ -30,45 +30,93 @@ type exchangeCase struct {
 	contentType  string
 	status       int
 	answerType   string
-	framing      string // length, chunked, bytes (a chunk for each), trailers, close, gzip, none
+	framing      string // length, chunked, bytes (a chunk for each), splits (two chunks, cut at every place in turn), trailers, close, gzip, none
 	request      string
 	answer       string
-	only         []string // variants; empty: all that fit
-	owns         string   // an object of the project's that exists before
+	reads        map[string]string // by the caller's family, openai or azure: what it reads where that is not the answer
+	from         string            // the family of the upstreams that say this; empty: either
+	only         []string          // variants; empty: all that fit
+	owns         []string          // objects of the project's that exist before
+	header       []string          // more lines of the answer's head
 }
 
 // variant is one way through the gateway: the caller's face, the upstream's wire, and its name for the model.
 type variant struct {
 	name     string
-	prefix   string // of the caller's path
-	classic  bool   // the path names the deployment
+	prefix   string // of the caller's path, but for what the classic API has below a deployment
+	query    string
 	upstream func(*admin.UpstreamSpec)
 	model    string // "": the caller's own
-	target   string // prefix of the upstream's path; %s is its model
+	target   string // of the upstream's path, but for what the classic API has below a deployment
+	old      bool   // the upstream's version does not know stream_options
 }
 
-const corpusModel = "corpus-model"
+const (
+	corpusModel  = "corpus-model"
+	deploymentEU = "eu-deployment"
+)
 
+// variants are every pair of dialects, the same name at both ends, and versions of Azure from before stream_options.
 var variants = []variant{
-	{"direct", "/v1", false, func(*admin.UpstreamSpec) {}, "", "/v1"},
-	{"renamed", "/v1", false, func(*admin.UpstreamSpec) {}, "renamed-model.2", "/v1"},
-	{"openai-classic", "/v1", false, azure("2024-10-21"), "eu-deployment", "/openai/deployments/eu-deployment"},
-	{"openai-azurev1", "/v1", false, azure(""), "eu-deployment", "/openai/v1"},
-	{"classic-openai", "/openai/deployments/" + corpusModel, true, func(*admin.UpstreamSpec) {}, "renamed-model.2", "/v1"},
-	{"v1-openai", "/openai/v1", false, func(*admin.UpstreamSpec) {}, "renamed-model.2", "/v1"},
-	{"classic-classic", "/openai/deployments/" + corpusModel, true, azure("2024-10-21"), "eu-deployment", "/openai/deployments/eu-deployment"},
+	{name: "direct", prefix: "/v1", upstream: func(*admin.UpstreamSpec) {}, target: "/v1"},
+	{name: "renamed", prefix: "/v1", upstream: func(*admin.UpstreamSpec) {}, model: "renamed-model.2", target: "/v1"},
+	{name: "openai-classic", prefix: "/v1", upstream: azure("2024-10-21"), model: deploymentEU, target: "/openai"},
+	{name: "openai-azurev1", prefix: "/v1", upstream: azure(""), model: deploymentEU, target: "/openai/v1"},
+	{name: "classic-openai", prefix: "/openai", query: "?api-version=2024-06-01", upstream: func(*admin.UpstreamSpec) {}, model: "renamed-model.2", target: "/v1"},
+	{name: "classic-classic", prefix: "/openai", query: "?api-version=2024-06-01", upstream: azure("2024-10-21"), model: deploymentEU, target: "/openai"},
+	{name: "classic-azurev1", prefix: "/openai", query: "?api-version=2024-06-01", upstream: azure(""), model: deploymentEU, target: "/openai/v1"},
+	{name: "v1-openai", prefix: "/openai/v1", upstream: func(*admin.UpstreamSpec) {}, model: "renamed-model.2", target: "/v1"},
+	{name: "v1-classic", prefix: "/openai/v1", query: "?api-version=preview", upstream: azure("2024-10-21"), model: deploymentEU, target: "/openai"},
+	{name: "v1-azurev1", prefix: "/openai/v1", upstream: azure(""), model: deploymentEU, target: "/openai/v1"},
+	{name: "openai-old", prefix: "/v1", upstream: azure("2024-02-01"), model: deploymentEU, target: "/openai", old: true},
+	{name: "classic-old", prefix: "/openai", query: "?api-version=2024-02-01", upstream: azure("2024-02-01"), model: deploymentEU, target: "/openai", old: true},
+	{name: "inference-classic", prefix: "/models", query: "?api-version=2024-05-01-preview", upstream: azure("2024-10-21"), model: deploymentEU, target: "/openai"},
 }
 
 // inDeployment are the operations that Azure's classic API has below a deployment.
 var inDeployment = []string{"/chat/completions", "/completions", "/embeddings", "/images/generations", "/images/edits", "/audio/speech", "/audio/transcriptions", "/audio/translations"}
 
+// callerPath and upstreamPath return where a case goes on each leg.
+func (v *variant) callerPath(path string) string {
+	if v.prefix == "/openai" && slices.Contains(inDeployment, path) {
+		return v.prefix + "/deployments/" + corpusModel + path
+	}
+	return v.prefix + path
+}
+
+func (v *variant) upstreamPath(path string) string {
+	if v.target == "/openai" && slices.Contains(inDeployment, path) {
+		return v.target + "/deployments/" + deploymentEU + path
+	}
+	return v.target + path
+}
+
+// families returns the families of the caller's face and of the upstream's wire.
+func (v *variant) families() (caller, upstream string) {
+	caller, upstream = "azure", "azure"
+	if v.prefix == "/v1" {
+		caller = "openai"
+	}
+	if v.target == "/v1" {
+		upstream = "openai"
+	}
+	return caller, upstream
+}
+
 // fits reports whether a case can be sent along a variant.
 func (c *exchangeCase) fits(v *variant) bool {
-	if len(c.only) > 0 {
+	_, upstream := v.families()
+	switch {
+	case len(c.only) > 0:
 		return slices.Contains(c.only, v.name)
+	case c.from != "" && c.from != upstream:
+		return false
+	case v.prefix == "/models":
+		return c.path == "/chat/completions" || c.path == "/embeddings"
+	case v.old && strings.Contains(c.request, "stream_options"):
+		return false
 	}
-	classic := v.classic || v.name == "openai-classic"
-	return !classic || slices.Contains(inDeployment, c.path)
+	return true
 }
 
 var token = regexp.MustCompile(`(?s)<<(model(?::.*?)?|[+-].*?)>>`)
@@ -99,10 +147,13 @@ func render(text string, v *variant) (first, second string) {
 //	POST /path content/type
 //	answer 200 content/type framing
 //	only variant variant
-//	owns file-1
+//	from azure
+//	header Retry-After: 30
+//	owns file-1 file-2
 //
 // and then "--- request" and "--- answer", each followed by the body up to the next such line, without the line break before it.
-// After "--- request quoted" the lines are joined and read as a Go string without its quotes.
+// "--- reads openai" and "--- reads azure" say what callers of that family read where it is not what the upstream said. After
+// "--- request quoted" the lines are joined and read as a Go string without its quotes.
 func readCorpus(t *testing.T) []exchangeCase {
 	t.Helper()
 	files, err := filepath.Glob("testdata/corpus/*.txt")
@@ -132,8 +183,12 @@ func parseCase(text string) (c exchangeCase, err error) {
 		case len(words) == 0:
 		case words[0] == "only":
 			c.only = words[1:]
+		case words[0] == "header":
+			c.header = append(c.header, strings.TrimPrefix(line, "header "))
+		case words[0] == "from":
+			c.from = words[1]
 		case words[0] == "owns":
-			c.owns = words[1]
+			c.owns = words[1:]
 		case words[0] == "answer":
 			if c.status, err = strconv.Atoi(words[1]); err != nil {
 				return c, err
@@ -156,7 +211,12 @@ func parseCase(text string) (c exchangeCase, err error) {
 				return c, fmt.Errorf("case %s, %s: %w", c.name, title, err)
 			}
 		}
-		switch strings.Fields(title)[0] {
+		switch words := strings.Fields(title); words[0] {
+		case "reads":
+			if c.reads == nil {
+				c.reads = map[string]string{}
+			}
+			c.reads[words[1]] = body
 		case "request":
 			c.request = body
 		case "answer":
@@ -173,6 +233,9 @@ func (c *exchangeCase) wire(body string) string {
 	lines := "HTTP/1.1 " + itoa(c.status) + " " + http.StatusText(c.status) + "\r\n"
 	if c.answerType != "" {
 		lines += "Content-Type: " + c.answerType + "\r\n"
+	}
+	for _, line := range c.header {
+		lines += line + "\r\n"
 	}
 	chunk := func(data string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(data), data) }
 	var b strings.Builder
@@ -196,7 +259,17 @@ func (c *exchangeCase) wire(body string) string {
 	case "trailers":
 		b.WriteString(fmt.Sprintf("%X;name=value\r\n%s\r\n", len(body), body))
 		return lines + "Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n" + b.String() + "0\r\nX-Sum: 1\r\n\r\n"
-	default: // chunked
+	default: // chunked, or cut in two
+		if at, cut := strings.CutPrefix(c.framing, "cut "); cut {
+			n, err := strconv.Atoi(at)
+			if err != nil {
+				panic(err)
+			}
+			b.WriteString(chunk(body[:n]))
+			body = body[n:]
+			b.WriteString(chunk(body))
+			body = ""
+		}
 		for len(body) > 0 {
 			n := min(len(body), 31)
 			b.WriteString(chunk(body[:n]))
@@ -210,8 +283,8 @@ func (c *exchangeCase) wire(body string) string {
 // both legs.
 func TestFaithfulness(t *testing.T) {
 	cases := append(readCorpus(t), generated()...)
-	if len(cases) < 45 {
-		t.Errorf("the corpus has %d cases, want at least 45", len(cases))
+	if len(cases) < 200 {
+		t.Errorf("the corpus has %d cases, want at least 200", len(cases))
 	}
 	names := map[string]bool{}
 	for i := range cases {
@@ -220,6 +293,8 @@ func TestFaithfulness(t *testing.T) {
 		}
 		names[cases[i].name] = true
 	}
+	runs := 0
+	defer func() { t.Logf("%d cases, %d ways, %d runs", len(cases), len(variants), runs) }()
 	for i := range variants {
 		v := &variants[i]
 		t.Run(v.name, func(t *testing.T) {
@@ -235,6 +310,7 @@ func TestFaithfulness(t *testing.T) {
 			}
 			for i := range cases {
 				if c := &cases[i]; c.fits(v) {
+					runs++
 					t.Run(c.name, func(t *testing.T) { c.run(t, g, up, v) })
 				}
 			}
@@ -243,14 +319,29 @@ func TestFaithfulness(t *testing.T) {
 }
 
 func (c *exchangeCase) run(t *testing.T, g *gate, up *script, v *variant) {
-	if c.owns != "" {
+	for _, id := range c.owns {
 		list, err := g.admin.Upstreams(context.Background(), g.who)
 		must(t, err)
-		must(t, g.ledger.Own(gatehouse.Object{ID: c.owns, Project: g.project, Upstream: list[0].ID, Kind: "test", CreatedAt: 1}))
+		must(t, g.ledger.Own(gatehouse.Object{ID: id, Project: g.project, Upstream: list[0].ID, Kind: "test", CreatedAt: 1}))
 		g.flush()
+	}
+	if c.framing == "splits" {
+		said, _ := render(c.answer, v)
+		for cut := 1; cut < len(said); cut++ {
+			one := *c
+			one.framing = "cut " + itoa(cut)
+			if one.run(t, g, up, v); t.Failed() {
+				t.Fatalf("cut after byte %d", cut)
+			}
+		}
+		return
 	}
 	sent, forwarded := render(c.request, v)
 	upstreamSaid, callerReads := render(c.answer, v)
+	caller, _ := v.families()
+	if text, differs := c.reads[caller]; differs {
+		_, callerReads = render(text, v)
+	}
 	wire := c.wire(upstreamSaid)
 	up.set(func(x *gatehousetest.Exchange) error {
 		if err := x.Write([]byte(wire)); err != nil || c.framing != "close" {
@@ -258,11 +349,13 @@ func (c *exchangeCase) run(t *testing.T, g *gate, up *script, v *variant) {
 		}
 		return gatehousetest.Close()(x)
 	})
-	path := v.prefix + c.path
-	if v.classic {
-		path += "?api-version=2024-06-01"
+	path, query, _ := strings.Cut(c.path, "?")
+	if query != "" {
+		query = "?" + query + strings.Replace(v.query, "?", "&", 1)
+	} else {
+		query = v.query
 	}
-	req := g.request(c.method, path, sent)
+	req := g.request(c.method, v.callerPath(path)+query, sent)
 	req.Header.Del("Content-Type")
 	if c.contentType != "" {
 		req.Header.Set("Content-Type", c.contentType)
@@ -275,8 +368,8 @@ func (c *exchangeCase) run(t *testing.T, g *gate, up *script, v *variant) {
 		t.Fatalf("status %d, want %d: %s", got.status, c.status, shorten(got.body))
 	}
 	arrived := up.got()
-	if !strings.HasPrefix(arrived.Target, v.target+"/") && !strings.HasPrefix(c.path, "/deployments") {
-		t.Errorf("the upstream was called at %s, want below %s", arrived.Target, v.target)
+	if at, _, _ := strings.Cut(arrived.Target, "?"); at != v.upstreamPath(path) {
+		t.Errorf("the upstream was called at %s, want %s", at, v.upstreamPath(path))
 	}
 	if string(arrived.Body) != forwarded {
 		t.Errorf("the upstream got\n%s\nwant\n%s", shorten(string(arrived.Body)), shorten(forwarded))
