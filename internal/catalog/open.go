@@ -148,10 +148,10 @@ func load(ctx context.Context, db *store.DB) (loaded, error) {
 	r := newReplica()
 	l := loaded{replica: r}
 	err := db.View(ctx, func(tx *store.Tx) (err error) {
-		if err := tx.Restoring(); err != nil {
+		if l.epoch, err = tx.Epoch(); err != nil {
 			return err
 		}
-		if l.epoch, err = tx.Epoch(); err != nil {
+		if err := tx.Restoring(); err != nil {
 			return err
 		}
 		if l.last, err = tx.LastSeq(); err != nil {

@@ -161,13 +161,13 @@ func (s *Server) tendReplay(ctx context.Context) error {
 		case gatehouse.KindOf(err) != gatehouse.NotFound:
 			return err
 		}
+		if epoch, err = tx.Epoch(); err != nil {
+			return err
+		}
 		if err := tx.Restoring(); err != nil {
 			return err
 		}
-		if restored, err = tx.RestoredAt(); err != nil {
-			return err
-		}
-		epoch, err = tx.Epoch()
+		restored, err = tx.RestoredAt()
 		return err
 	})
 	if err != nil {

@@ -230,8 +230,10 @@ func (tx *Tx) EachRow(fn func(table string, columns []string, values []any) erro
 // Epoch returns which life of the database this is: 0 until it is restored for the first time, and a new, higher number after
 // each restore. Sequence numbers rise within and across epochs; what was committed after the backup is in no later epoch, so
 // whoever keeps what it read in one epoch reads it again in the next.
+//
+// It fails where there is no counter of events either: a snapshot from before a restore finds its tables, and nothing in them.
 func (tx *Tx) Epoch() (int64, error) {
-	return tx.number("read the epoch", `SELECT COALESCE(MAX(value), 0) FROM counters WHERE name = 'epoch'`)
+	return tx.number("read the epoch", `SELECT COALESCE((SELECT value FROM counters WHERE name = 'epoch'), 0) FROM counters WHERE name = 'event'`)
 }
 
 // errRestoring is a database whose restore has begun and not ended.
