@@ -93,6 +93,9 @@ func (c *cli) root() *cobra.Command {
 		}
 		root.AddCommand(cmd)
 	}
+	doctor := c.doctor() // on the host, and against a server as well
+	doctor.GroupID = "host"
+	root.AddCommand(doctor)
 	for _, cmd := range c.remoteCommands() {
 		cmd.GroupID = "api"
 		root.AddCommand(cmd)

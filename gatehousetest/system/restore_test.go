@@ -173,6 +173,12 @@ func TestRestoreAfterLoss(t *testing.T) {
 	if got := status(t, c, n, late, "gpt-4o-mini"); got != http.StatusOK {
 		t.Fatalf("the late key gets %d", got)
 	}
+	seen := load.count()
+	eventually(t, "what was answered after the backup is recorded", func() bool {
+		var n int64
+		view(t, data, func(tx *store.Tx) (err error) { n, err = tx.CountUsage(); return err })
+		return n >= int64(seen)
+	})
 	load.more(t, 40)
 	var before int64
 	view(t, data, func(tx *store.Tx) (err error) { _, before, err = lastSeq(tx); return err })

@@ -5,12 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"gatehouse"
@@ -30,7 +27,7 @@ type BackupReport struct {
 
 // Backup writes a backup of the configuration's database to a new file, or into a folder, while nodes run. version is this binary's.
 func Backup(ctx context.Context, cfg *Config, to, version string) (*BackupReport, error) {
-	db, err := cfg.openBeside(ctx)
+	db, err := cfg.beside(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -49,20 +46,6 @@ func Backup(ctx context.Context, cfg *Config, to, version string) (*BackupReport
 	}
 	out.Noted = out.note(ctx, db)
 	return out, db.Close()
-}
-
-// openBeside opens the database beside the nodes that serve it, without touching its schema. One that is not there is not created.
-func (c *Config) openBeside(ctx context.Context) (*store.DB, error) {
-	location, err := c.database(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if path, ok := strings.CutPrefix(location, "sqlite:"); ok {
-		if _, err := os.Stat(path); err != nil {
-			return nil, fmt.Errorf("database: %w", err)
-		}
-	}
-	return store.Open(ctx, location, store.Config{Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
 }
 
 // write writes the file under another name and gives it its own once it is whole and on disk. It replaces no file.

@@ -124,11 +124,17 @@ const unusedFor = 30 * 24 * time.Hour
 // maxRemaining is how many keys a report lists.
 const maxRemaining = 100
 
-// beside opens the database beside a node that may be running, whose schema must be of this build.
+// beside opens the database beside a node that may be running, whose schema must be of this build. A file that is not there is not
+// created.
 func (c *Config) beside(ctx context.Context) (*store.DB, error) {
 	location, err := c.database(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if path, ok := strings.CutPrefix(location, "sqlite:"); ok {
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("database: %w", err)
+		}
 	}
 	return store.Open(ctx, location, store.Config{Logger: slog.New(slog.DiscardHandler)})
 }

@@ -52,6 +52,26 @@ type Waker struct {
 // redis; user, password and database number as usual. The server need not be there: the Waker connects when it can, says in the log
 // when that changes, and until then wakes only its own node. Only a url that cannot be understood is an error. Close ends it.
 func Open(ctx context.Context, url string, logger *slog.Logger) (*Waker, error) {
+	options, err := parse(url)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	w := &Waker{
+		client: redis.NewClient(options),
+		logger: logger,
+		origin: gatehouse.RandomBase62(8),
+		wakes:  make(chan struct{}, 1),
+		out:    make(chan struct{}, 1),
+		stop:   stop,
+	}
+	w.done.Go(func() { w.publish(ctx) })
+	w.done.Go(func() { w.subscribe(ctx) })
+	return w, nil
+}
+
+// parse returns how to call the server at url.
+func parse(url string) (*redis.Options, error) {
 	if rest, ok := strings.CutPrefix(url, "valkey"); ok {
 		url = "redis" + rest
 	}
@@ -69,19 +89,17 @@ func Open(ctx context.Context, url string, logger *slog.Logger) (*Waker, error) 
 	options.PoolSize = 2 // the publisher's; the subscription has its own
 	options.DisableIdentity = true
 	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	return options, nil
+}
 
-	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	w := &Waker{
-		client: redis.NewClient(options),
-		logger: logger,
-		origin: gatehouse.RandomBase62(8),
-		wakes:  make(chan struct{}, 1),
-		out:    make(chan struct{}, 1),
-		stop:   stop,
+// Ping asks the server at url, as Open takes it, for one answer.
+func Ping(ctx context.Context, url string) error {
+	options, err := parse(url)
+	if err != nil {
+		return err
 	}
-	w.done.Go(func() { w.publish(ctx) })
-	w.done.Go(func() { w.subscribe(ctx) })
-	return w, nil
+	client := redis.NewClient(options)
+	return errors.Join(client.Ping(ctx).Err(), client.Close())
 }
 
 // Close stops and waits until everything the Waker started has ended.
