@@ -28,6 +28,7 @@ type FieldIndex struct {
 	Size, Quality, Seconds, PartialImages, InputFidelity       int
 	Prompt, Input, StreamFormat, PreviousResponse              int
 	PromptCacheKey                                             int
+	Endpoint, InputBlob, Purpose                               int // of a batch, and of an upload
 	ToolType                                                   int // in Result.Found: the type of each tool
 }
 
@@ -226,6 +227,8 @@ var rules = map[string][]FieldRule{
 		policy("input", text),
 		policy("stream_format", text),
 	}, voice("voice")),
+	"batches.create":                slices.Concat(objectReferences, []FieldRule{policy("endpoint", str), policy("input_blob", anything)}), // input_blob: Azure's, for a file that nobody has read
+	"uploads.create":                slices.Concat(objectReferences, []FieldRule{policy("purpose", text)}),
 	"evals.create":                  evaluation,
 	"evals.runs.create":             evaluation,
 	"fine_tuning.jobs.create":       grading,
@@ -318,6 +321,7 @@ func indexOf(s *strictjson.Spec) FieldIndex {
 		Prompt: s.Index("prompt"), Input: s.Index("input"), StreamFormat: s.Index("stream_format"), PreviousResponse: s.Index("**.previous_response_id"),
 		PromptCacheKey: s.Index("prompt_cache_key"),
 		ToolType:       s.Index("tools[].type"),
+		Endpoint:       s.Index("endpoint"), InputBlob: s.Index("input_blob"), Purpose: s.Index("purpose"),
 	}
 }
 

@@ -45,4 +45,5 @@ func (o *Op) readWork() {
 	if o.Meter == "" {
 		o.Meter = workMeters[o.Begins]
 	}
+	o.BatchInput = o.Name == "files.create"
 }

@@ -84,6 +84,8 @@ type Op struct {
 	// objects, so that the whole form is read before any of it goes upstream.
 	FormFields  []string
 	FormObjects bool
+	// BatchInput says that a form whose purpose is batch brings the input of one: its lines are judged like calls.
+	BatchInput bool
 
 	Refused string // not empty: why this is refused, as a sentence that ends the message
 

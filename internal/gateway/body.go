@@ -21,6 +21,7 @@ type body struct {
 	pooled  *[]byte // data's buffer when it came from the pool
 	charged int64   // bytes taken from the memory budget
 	form    *spool
+	sent    *spool // the form as it goes upstream, where lines of a batch's input are changed
 	stream  io.Reader
 	length  int64 // of stream; -1 unknown
 	size    int64 // bytes of the body as far as known, for the estimate of its tokens
@@ -32,6 +33,9 @@ func (b *body) release(m *memory) {
 	}
 	if b.form != nil {
 		b.form.close()
+	}
+	if b.sent != nil {
+		b.sent.close()
 	}
 	if b.charged > 0 {
 		m.give(b.charged)
@@ -150,6 +154,9 @@ func (x *exchange) readJSON() error {
 		return nil
 	}
 	if err := strictjson.Scan(x.body.data, x.call.Op.Spec, x.fields); err != nil {
+		return err
+	}
+	if err := x.refuseUpload(); err != nil {
 		return err
 	}
 	return x.readFields()

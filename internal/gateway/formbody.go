@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"gatehouse/internal/dialect"
@@ -21,9 +22,19 @@ func (x *exchange) readForm() error {
 	}
 	scanner := form.New(boundary, x.call.Op.FormFields)
 	scanner.MayBeFile = dialect.FormFiles
-	if x.call.Op.Model == dialect.ModelNone && !x.call.Op.FormObjects {
+	bufp := copyPool.Get().(*[]byte)
+	defer copyPool.Put(bufp)
+	var head []byte
+	if x.call.Op.BatchInput {
+		// The purpose decides what the file is, and may stand behind it. Where it stands before, nothing has to wait.
+		scanner.KeepFiles = formFile
+		if head, err = x.untilPurpose(scanner, *bufp); err != nil {
+			return err
+		}
+	}
+	if purpose, known := scanner.Value(formPurpose); x.call.Op.Model == dialect.ModelNone && !x.call.Op.FormObjects && (!x.call.Op.BatchInput || known && !isBatch(purpose)) {
 		x.passedOn = true
-		x.body.stream = &watchedForm{limitedBody{x: x, left: x.g.cfg.BodyLimit}, scanner}
+		x.body.stream = &watchedForm{limitedBody{x: x, left: x.g.cfg.BodyLimit - int64(len(head))}, scanner, slices.Clone(head)}
 		x.body.length = x.r.ContentLength
 		return nil
 	}
@@ -31,8 +42,9 @@ func (x *exchange) readForm() error {
 		return err
 	}
 	x.body.form = &spool{dir: x.g.cfg.Spool, scanner: scanner}
-	bufp := copyPool.Get().(*[]byte)
-	defer copyPool.Put(bufp)
+	if _, err := x.body.form.Write(head); err != nil {
+		return err
+	}
 	if err := x.fillSpool(*bufp); err != nil {
 		return err
 	}
@@ -52,6 +64,32 @@ func (x *exchange) readForm() error {
 		}
 	}
 	return nil
+}
+
+// formPurpose is the field of an uploaded file that says what it is for.
+const formPurpose = "purpose"
+
+func isBatch(purpose string) bool { return strings.EqualFold(strings.TrimSpace(purpose), "batch") }
+
+// untilPurpose reads the beginning of a form into buf, up to its purpose, its file or its end, and returns it. The scanner has seen
+// it.
+func (x *exchange) untilPurpose(scanner *form.Scanner, buf []byte) ([]byte, error) {
+	n := 0
+	for n < len(buf) && len(scanner.Files) == 0 {
+		m, err := x.r.Body.Read(buf[n:])
+		if _, err := scanner.Write(buf[n : n+m]); err != nil {
+			return nil, err
+		}
+		n += m
+		x.record.BytesIn = int64(n)
+		if _, known := scanner.Value(formPurpose); known || err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, x.bodyError(err)
+		}
+	}
+	return buf[:n], nil
 }
 
 // fillSpool reads the body to its end.
@@ -104,9 +142,15 @@ func (x *exchange) formBody(edit dialect.ModelEdit, model string) (io.Reader, in
 type watchedForm struct {
 	limitedBody
 	scanner *form.Scanner
+	head    []byte // what was read and watched before, and still has to be passed on
 }
 
 func (w *watchedForm) Read(p []byte) (int, error) {
+	if len(w.head) > 0 {
+		n := copy(p, w.head)
+		w.head = w.head[n:]
+		return n, nil
+	}
 	n, err := w.limitedBody.Read(p)
 	if n > 0 {
 		if _, err := w.scanner.Write(p[:n]); err != nil {

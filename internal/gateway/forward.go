@@ -258,6 +258,10 @@ func (x *exchange) outgoingBody(s *step, req *outbound.Request) (err error) {
 	switch {
 	case x.body.stream != nil:
 		req.Reader, req.Length = x.body.stream, x.body.length
+	case x.body.form != nil && x.batch != nil:
+		err = x.batchForm(s, req)
+	case x.batch != nil:
+		x.batchBody(s, req)
 	case x.body.form != nil:
 		req.Reader, req.Length, err = x.formBody(edit, s.model)
 	case x.body.data != nil:

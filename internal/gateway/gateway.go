@@ -43,6 +43,8 @@ type Config struct {
 	Resolve func(ctx context.Context, organization, reference string) (secret.Text, error)
 	// FindObject reads who owns an object from the database, for objects this node does not know.
 	FindObject func(ctx context.Context, id string) (*gatehouse.Object, error)
+	// FindBatchInput reads what was read of a batch's input file from the database. nil: nothing is there.
+	FindBatchInput func(ctx context.Context, file string) (*gatehouse.BatchInput, error)
 	// WorkSeen is told that an answer has shown the end of work that outlives its request, and what it used. It must not block. nil:
 	// nobody is told.
 	WorkSeen func(id string, r work.Report)
@@ -78,6 +80,7 @@ type Gateway struct {
 	serial    atomic.Uint64
 	endpoints endpoints
 	objects   objectCache
+	batches   batchInputs
 	metrics   *Metrics
 	board     *health.Board
 	draining  atomic.Bool
@@ -201,6 +204,7 @@ type current struct {
 	spoken     int64           // characters of the text to be spoken
 	store      strictjson.Span // of the body's "store"
 	plan       plan
+	batch      *batchCall    // nil but for the upload of a batch's input, and a batch
 	tries      int           // attempts made
 	permit     health.Permit // for the attempt under way
 	endRoute   func()        // stops the clock of a route with a total timeout; nil: it has none

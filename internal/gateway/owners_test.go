@@ -210,7 +210,6 @@ func TestWhatAnswersHandOut(t *testing.T) {
 			event("thread.message.completed", `{"id":"msg_2","object":"thread.message","content":[{"type":"image_file","image_file":{"file_id":"file-drawn"}}]}`),
 			event("thread.run.completed", `{"id":"run_2","object":"thread.run","thread_id":"thread_2","usage":{"prompt_tokens":1,"completion_tokens":1}}`)), []string{"run_2", "thread_2", "file-drawn"}},
 		{"a message's picture", "GET", "/v1/threads/thread_1/messages", "", respond(200, "application/json", `{"data":[{"id":"msg_1","content":[{"type":"image_file","image_file":{"file_id":"file-seen"}}]}]}`), []string{"file-seen"}},
-		{"a batch", "POST", "/v1/batches", `{"input_file_id":"file-in"}`, respond(200, "application/json", `{"id":"batch_1","output_file_id":null}`), []string{"batch_1"}},
 		{"a batch that is done", "GET", "/v1/batches/batch_1", "", respond(200, "application/json", `{"id":"batch_1","output_file_id":"file-out","error_file_id":"file-err"}`), []string{"file-out", "file-err"}},
 		{"an upload", "POST", "/v1/uploads", `{"purpose":"user_data"}`, respond(200, "application/json", `{"id":"upload_1","object":"upload"}`), []string{"upload_1"}},
 		{"its part", "POST", "/v1/uploads/upload_1/parts", "", respond(200, "application/json", `{"id":"part_1","object":"upload.part"}`), []string{"part_1"}},
@@ -225,6 +224,8 @@ func TestWhatAnswersHandOut(t *testing.T) {
 			switch c.path {
 			case "/v1/fine_tuning/jobs/ftjob-1/checkpoints":
 				g.own(g.upstreamNamed("up"), "ftjob-1")
+			case "/v1/batches/batch_1":
+				g.own(g.upstreamNamed("up"), "batch_1")
 			case "/v1/responses/resp_bg":
 				g.own(g.upstreamNamed("up"), "resp_bg")
 			case "/v1/conversations/conv_1/items":

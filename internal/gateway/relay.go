@@ -345,6 +345,11 @@ func (x *exchange) finishAnswer(rest int) error {
 	if err := x.keep(); err != nil {
 		return err
 	}
+	if x.call.Op.BatchInput && x.batch != nil && x.record.Status < 300 {
+		if err := x.keepBatchInput(); err != nil {
+			return err
+		}
+	}
 	if x.call.Op.Deletes != "" && x.call.Op.Owned {
 		if err := x.disown(); err != nil {
 			return err

@@ -46,6 +46,12 @@ func (p *plan) add(up *gatehouse.Upstream, model string, route int, timeouts *ga
 // route decides which upstreams may serve the call. Everything it reads is in the catalog, but for objects this node does not
 // know, which it looks up (DESIGN section 4, "Objects have owners").
 func (x *exchange) route() error {
+	switch {
+	case x.isBatchInput():
+		return x.routeBatchInput()
+	case x.call.Op.Begins == gatehouse.WorkBatch:
+		return x.routeBatch()
+	}
 	pinned, err := x.owned()
 	if err != nil {
 		return err

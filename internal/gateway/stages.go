@@ -11,6 +11,7 @@ import (
 	"gatehouse"
 	"gatehouse/internal/authn"
 	"gatehouse/internal/dialect"
+	"gatehouse/internal/dialect/strictjson"
 	"gatehouse/internal/dialect/usage"
 	"gatehouse/internal/ledger"
 	"gatehouse/internal/otlp"
@@ -123,15 +124,22 @@ func (x *exchange) authorize() error {
 		if !ref.Model {
 			continue
 		}
-		// A model inside the request is not renamed, so it must be one that the project has under that very name.
-		if policy := x.id.Key.Policy; policy != nil && len(policy.Models) > 0 && !slices.Contains(policy.Models, ref.ID) ||
-			x.g.cfg.Catalog.Deployment(x.id.Principal.Organization, x.id.Principal.Project, ref.ID) == nil {
-			return &gatehouse.Error{Kind: gatehouse.Forbidden, Code: "model_not_found", Param: ref.Param,
-				Message: "Project `" + x.id.Principal.Project + "` does not have access to model `" + clip(ref.ID) + "`. GET /v1/models lists the models this key may use."}
+		if err := x.innerModel(ref); err != nil {
+			return err
 		}
 	}
 	x.g.live.add(x)
 	x.listed = true
+	return nil
+}
+
+// innerModel checks a model inside the request. It is not renamed, so it must be one that the project has under that very name.
+func (x *exchange) innerModel(ref *dialect.Reference) error {
+	if policy := x.id.Key.Policy; policy != nil && len(policy.Models) > 0 && !slices.Contains(policy.Models, ref.ID) ||
+		x.g.cfg.Catalog.Deployment(x.id.Principal.Organization, x.id.Principal.Project, ref.ID) == nil {
+		return &gatehouse.Error{Kind: gatehouse.Forbidden, Code: "model_not_found", Param: ref.Param,
+			Message: "Project `" + x.id.Principal.Project + "` does not have access to model `" + clip(ref.ID) + "`. GET /v1/models lists the models this key may use."}
+	}
 	return nil
 }
 
@@ -145,7 +153,11 @@ func (x *exchange) reserve() error {
 	x.charge = ledger.Charge{
 		RequestID: x.record.ID, Organization: p.Organization, Project: p.Project, Key: p.Actor.Key, User: p.Actor.User, ServiceAccount: p.Actor.ServiceAccount,
 		Product: x.call.Op.Meter, Model: x.record.Model, Dialect: first.upstream.Dialect, Upstream: first.upstream.Name, UpstreamModel: first.model, ServiceTier: x.tier,
-		At: x.record.At, Input: max(x.body.size, 1), Output: x.outputBound(first), VideoMilliseconds: x.videoBound(),
+		At: x.record.At, Input: max(x.body.size, 1), VideoMilliseconds: x.videoBound(),
+		Output: outputBound(x.call.Op, x.fields, x.g.cfg.Ledger.Prices(), first.upstream.Dialect, first.model),
+	}
+	if x.batch != nil {
+		x.batch.charge(&x.charge)
 	}
 	if err := x.g.cfg.Ledger.Reserve(&x.charge, &x.hold); err != nil {
 		return err
@@ -154,9 +166,10 @@ func (x *exchange) reserve() error {
 	return nil
 }
 
-// outputBound is the most tokens the answer may have: what the request caps it to, else what the model can do at most.
-func (x *exchange) outputBound(s *step) int64 {
-	at, f := &x.call.Op.At, x.fields
+// outputBound is the most tokens the answer to a call with these fields may have: what the request caps it to, else what the model
+// can do at most.
+func outputBound(op *dialect.Op, f *strictjson.Result, prices *ledger.Prices, d gatehouse.Dialect, model string) int64 {
+	at := &op.At
 	var limit int64
 	for _, i := range [...]int{at.MaxCompletionTokens, at.MaxTokens, at.MaxOutputTokens} {
 		if n, ok := f.Int(f.Span(i)); ok && n >= 0 {
@@ -164,9 +177,9 @@ func (x *exchange) outputBound(s *step) int64 {
 		}
 	}
 	if limit == 0 {
-		switch x.call.Op.Usage {
+		switch op.Usage {
 		case usage.Chat, usage.Completions, usage.Responses, usage.Run:
-			if l, ok := x.g.cfg.Ledger.Prices().Limits(s.upstream.Dialect, s.model); ok {
+			if l, ok := prices.Limits(d, model); ok {
 				limit = l.Output
 			}
 		}

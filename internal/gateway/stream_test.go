@@ -310,7 +310,7 @@ func TestRevokedMidStream(t *testing.T) {
 		g, up := newChat(t)
 		up.set(respond(200, "application/json", `{"id":"file-1"}`))
 		conn := g.dial(t)
-		conn.write(t, "POST /v1/files HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+g.key.Value.Reveal()+"\r\nX-Client-Request-Id: upload\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 100000\r\n\r\n--b\r\n"+field("purpose", "user_data"))
+		conn.write(t, "POST /v1/files HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+g.key.Value.Reveal()+"\r\nX-Client-Request-Id: upload\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 100000\r\n\r\n--b\r\n"+field("purpose", "user_data")+"\r\n--b\r\n")
 		ctx := deadline(t)
 		for len(up.Requests()) == 0 { // the head goes upstream before the rest of the body comes
 			must(t, ctx.Err())

@@ -384,6 +384,13 @@ func (s *Server) openGateway() error {
 			})
 			return o, err
 		},
+		FindBatchInput: func(ctx context.Context, file string) (in *gatehouse.BatchInput, err error) {
+			err = s.db.View(ctx, func(tx *store.Tx) (err error) {
+				in, err = tx.BatchInput(file)
+				return err
+			})
+			return in, err
+		},
 		WorkSeen: s.steward.Seen,
 		Mock:     s.startMock,
 		Spool:    spool, BodyLimit: int64(s.cfg.Limits.Body), MemoryLimit: int64(s.cfg.Limits.Memory), StreamLimit: s.cfg.Limits.Streams,

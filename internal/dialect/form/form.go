@@ -62,6 +62,15 @@ type Value struct {
 	End   int64 // and where they end
 }
 
+// File is a part of the body that is a file.
+type File struct {
+	Name    string
+	Start   int64 // where its bytes begin in the body
+	End     int64 // and where they end
+	Plain   bool  // they are the file's own: they have no transfer encoding
+	HasName bool  // it has a file name
+}
+
 // Part is a stretch of the body to forward: either the bytes from Start to End as they came, or Text.
 type Part struct {
 	Start, End int64
@@ -74,6 +83,10 @@ type Scanner struct {
 	Values []Value
 	// MayBeFile are the wanted fields that may be sent as a file: it is passed over, as any other.
 	MayBeFile []string
+	// Files are the first parts that are files, or are called as one that KeepFiles names; two of them, because whoever wants one must
+	// see that there is no other. None are kept while KeepFiles is empty.
+	Files     []File
+	KeepFiles string
 
 	wanted []string
 	dash   []byte // "--" and the boundary
@@ -83,6 +96,7 @@ type Scanner struct {
 	buf    []byte // what is collected: a header, a value, or the bytes behind a boundary
 	edge   []byte // in a part's body: the last bytes before offset, in which a boundary may have begun
 	value  *Value // the wanted field being read, or nil
+	file   bool   // the part being read is the last of Files
 	err    error
 }
 
@@ -235,6 +249,10 @@ func (s *Scanner) readHeader(p []byte) int {
 // beginContent decides whether a part is wanted; start is where its body begins.
 func (s *Scanner) beginContent(d disposition, start int64) error {
 	s.at, s.edge = content, s.edge[:0]
+	base, _ := nestedName(d.name)
+	if s.file = s.KeepFiles != "" && len(s.Files) < 2 && (d.file || strings.EqualFold(base, s.KeepFiles)); s.file {
+		s.Files = append(s.Files, File{Name: d.name, Start: start, Plain: !d.encoded, HasName: d.file})
+	}
 	name, exact := s.wants(d.name)
 	switch {
 	case name == "":
@@ -384,6 +402,9 @@ func (s *Scanner) collect(p []byte) {
 // endContent ends a part's body, whose boundary begins at an offset of the body.
 func (s *Scanner) endContent(boundary int64) {
 	s.at = delimiter
+	if s.file {
+		s.Files[len(s.Files)-1].End = max(boundary-2, s.Files[len(s.Files)-1].Start)
+	}
 	if s.value == nil || s.err != nil {
 		return
 	}

@@ -309,3 +309,26 @@ func BenchmarkScanner(b *testing.B) {
 		}
 	})
 }
+
+func TestFilesAreFound(t *testing.T) {
+	const body = "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n" +
+		"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.jsonl\"\r\nContent-Type: application/octet-stream\r\n\r\n{}\n{}\n\r\n" +
+		"--b\r\nContent-Disposition: form-data; name=\"File[]\"\r\nContent-Transfer-Encoding: base64\r\n\r\ne30=\r\n" +
+		"--b\r\nContent-Disposition: form-data; name=\"third\"; filename=\"c\"\r\n\r\nx\r\n--b--\r\n"
+	for size := 1; size < len(body); size++ {
+		s := form.New("b", []string{"purpose"})
+		s.KeepFiles = "file"
+		for i := 0; i < len(body); i += size {
+			if _, err := s.Write([]byte(body[i:min(i+size, len(body))])); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Files) != 2 || body[s.Files[0].Start:s.Files[0].End] != "{}\n{}\n" || s.Files[1].Name != "File[]" || s.Files[1].Plain || s.Files[1].HasName ||
+			body[s.Files[1].Start:s.Files[1].End] != "e30=" {
+			t.Fatalf("pieces of %d: %+v", size, s.Files)
+		}
+	}
+}
