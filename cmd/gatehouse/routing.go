@@ -108,7 +108,7 @@ func (c *cli) deployments() *cobra.Command {
 		}
 		return c.deleted(d, "removed")
 	})
-	return c.group("deployments", "Model names and where their requests go", "", listing, set, remove)
+	return c.group("deployments", "Model names and where their requests go", "", listing, set, c.deploymentsStatus(), remove)
 }
 
 // parseRoute reads UPSTREAM[=MODEL][,weight=N][,priority=N] and timeouts.

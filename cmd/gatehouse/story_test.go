@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -41,7 +42,7 @@ func TestStories(t *testing.T) {
 		Dir:      "testdata",
 		Deadline: time.Now().Add(5 * time.Minute), // a command that should have failed must not serve for ever
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"start": start, "stop": stop, "exits": exits, "get": get, "ask": ask, "expand": expand, "onedoc": oneDocument,
+			"start": start, "stop": stop, "exits": exits, "eventually": eventually, "get": get, "ask": ask, "expand": expand, "onedoc": oneDocument,
 		},
 	})
 }
@@ -199,6 +200,26 @@ func get(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%s is %v, not a string", args[1], v)
 	}
 	ts.Setenv(args[0], text)
+}
+
+// eventually runs gatehouse until what it prints matches: what a node knows takes a moment until it is told.
+//
+//	eventually PATTERN ARGUMENTS...
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: eventually PATTERN ARGUMENTS...")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for began := time.Now(); ; {
+		err := ts.Exec("gatehouse", args[1:]...)
+		if err == nil && pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Since(began) > time.Minute {
+			ts.Fatalf("gatehouse %s never printed %s: %v\n%s", strings.Join(args[1:], " "), args[0], err, ts.ReadFile("stdout"))
+		}
+	}
 }
 
 func ask(ts *testscript.TestScript, _ bool, args []string) {

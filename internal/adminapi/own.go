@@ -40,6 +40,7 @@ func (a *API) ownRoutes(on func(pattern, scope string, h handler)) {
 	on("POST "+own+"/upstreams", write, a.putUpstream)
 	on("DELETE "+own+"/upstreams/{name}", write, a.removeUpstream)
 	on("GET "+own+"/deployments", read, a.listDeployments)
+	on("GET "+own+"/deployments/status", read, a.deploymentsStatus)
 	on("POST "+own+"/deployments", write, a.putDeployment)
 	on("DELETE "+own+"/deployments/{name}", write, a.removeDeployment)
 	on("POST "+own+"/sealed_secrets", write, a.seal)

@@ -1,6 +1,10 @@
 package catalog
 
-import "gatehouse"
+import (
+	"slices"
+
+	"gatehouse"
+)
 
 // The lookups answer from memory: no lock, no allocation, no I/O. What they return is shared and immutable.
 
@@ -77,6 +81,12 @@ func (c *Catalog) Deployment(organization, project, name string) *gatehouse.Depl
 		return r.find(project, name)
 	}
 	return nil
+}
+
+// Live reports whether a deployment, as it is or as it was, has not been removed.
+func (c *Catalog) Live(d *gatehouse.Deployment) bool {
+	r := c.replica.routes.get(d.Organization)
+	return r != nil && slices.ContainsFunc(r.deployments, func(live *gatehouse.Deployment) bool { return live.ID == d.ID })
 }
 
 // Deployments returns, by name, the deployments a project's requests reach, each the one that Deployment finds for its name; "*"

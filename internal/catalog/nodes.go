@@ -54,6 +54,10 @@ func newNodes(clock clock, process string) nodes {
 	return nodes{clock: clock, process: process, turn: make(chan struct{}, 1), seen: map[string]sighting{}}
 }
 
+// Process names this process among those that have used the database; a node that starts again is another one. It is the
+// incarnation of the node's rows.
+func (c *Catalog) Process() string { return c.nodes.process }
+
 // own reports whether a row is this process's.
 func (n *nodes) own(id string) bool { return strings.HasPrefix(id, n.process+".") }
 

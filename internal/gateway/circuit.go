@@ -256,8 +256,22 @@ func (x *exchange) circuitOpen() error {
 		Message: "Upstream " + strings.Join(names, ", ") + " has been failing and is not called until its next probe. Try again then; `gatehouse deployments status` shows since when and why."}
 }
 
+// Health returns what this node knows of its upstreams and routes: circuits first, and no routes that are closed and were not used
+// lately. What is no longer configured is forgotten.
+func (g *Gateway) Health() []gatehouse.RouteHealth {
+	g.board.Forget(func(up string) bool { return g.cfg.Catalog.Upstream(up) == nil }, func(dep *gatehouse.Deployment) bool { return !g.cfg.Catalog.Live(dep) })
+	return g.board.Report(g.cfg.Now())
+}
+
+// HealthChanged receives after a circuit or a route has changed its state since the last time it did.
+func (g *Gateway) HealthChanged() <-chan struct{} { return g.changed }
+
 // healthChanged logs a transition of a circuit or a route.
 func (g *Gateway) healthChanged(c health.Change) {
+	select {
+	case g.changed <- struct{}{}:
+	default:
+	}
 	level := slog.LevelInfo
 	if c.To == gatehouse.RouteOpen || c.To == gatehouse.RouteEjected {
 		level = slog.LevelWarn

@@ -83,6 +83,7 @@ type Gateway struct {
 	batches   batchInputs
 	metrics   *Metrics
 	board     *health.Board
+	changed   chan struct{} // of board, since somebody looked
 	draining  atomic.Bool
 }
 
@@ -101,7 +102,7 @@ func New(cfg Config) *Gateway {
 	setDefault(&cfg.Timeouts.FirstByte, 10*time.Minute)
 	setDefault(&cfg.Timeouts.Idle, 5*time.Minute)
 	setDefault(&cfg.Timeouts.Total, time.Hour)
-	g := &Gateway{cfg: cfg, metrics: newMetrics()}
+	g := &Gateway{cfg: cfg, metrics: newMetrics(), changed: make(chan struct{}, 1)}
 	g.metrics.open, g.metrics.memory = g.open.Load, g.memory.used.Load
 	g.memory.limit = cfg.MemoryLimit
 	g.board = health.New(health.Config{Start: cfg.Now(), OnChange: g.healthChanged})

@@ -430,7 +430,7 @@ func (s *Server) Run(ctx context.Context) error {
 		defer close(stewardDone)
 		s.steward.Run(stewardCtx)
 	}()
-	s.duties.Add(6)
+	s.duties.Add(7)
 	go s.keepReplay(work)
 	go s.watchClock(work)
 	go s.keepPepper(work)
@@ -441,6 +441,7 @@ func (s *Server) Run(ctx context.Context) error {
 	go s.rewrapKeys(work)
 	go s.recordIncidents(work)
 	go s.prune(work)
+	go s.reportHealth(work)
 	for _, l := range s.listeners {
 		go func() { // one per listener: ends when its server is shut down
 			if err := l.server.Serve(l.Listener); !errors.Is(err, http.ErrServerClosed) {

@@ -33,9 +33,11 @@ type Batch struct {
 	// DropIncarnation, when set, removes the row of DropNode only while it belongs to this process: another one may have taken the
 	// name since.
 	DropIncarnation string
-	RequestsBefore  gatehouse.Millis // requests older than this are deleted; 0: none
-	Folder          *ReplayFolder    // renews the row of a node's replay files
-	Again           bool             // it was recorded before: OnRecord's functions are not called
+	// Health replaces what a process last said of its routes.
+	Health         *gatehouse.NodeHealth
+	RequestsBefore gatehouse.Millis // requests older than this are deleted; 0: none
+	Folder         *ReplayFolder    // renews the row of a node's replay files
+	Again          bool             // it was recorded before: OnRecord's functions are not called
 }
 
 // ObjectRef names an object that its project deleted.
@@ -81,7 +83,7 @@ func (db *DB) Record(ctx context.Context, b Batch) error {
 }
 
 func (db *DB) recordBatch(ctx context.Context, b *Batch) error {
-	if len(b.Usage)+len(b.Requests)+len(b.LastUsed)+len(b.Objects)+len(b.Deleted)+len(b.Work)+len(b.WorkDone)+len(b.WorkLater)+len(b.BatchInputs) == 0 && b.Node == nil && b.DropNode == "" && b.Folder == nil {
+	if len(b.Usage)+len(b.Requests)+len(b.LastUsed)+len(b.Objects)+len(b.Deleted)+len(b.Work)+len(b.WorkDone)+len(b.WorkLater)+len(b.BatchInputs) == 0 && b.Node == nil && b.DropNode == "" && b.Folder == nil && b.Health == nil {
 		return nil
 	}
 	stmts, err := db.stmts.prepare(ctx, db.record, db.engine.placeholder)
@@ -95,7 +97,7 @@ func (db *DB) recordBatch(ctx context.Context, b *Batch) error {
 	defer rollback(sqlTx)
 	r := recorder{ctx: ctx, db: db, tx: sqlTx, stmts: stmts}
 	// Every node takes rows in one order, table by table and by key within: so they wait for each other and never in a circle.
-	for _, part := range []func(*Batch) error{r.node, r.folder, r.measured, r.lastUsed, r.objects, r.deleted, r.batchInputs, r.work} {
+	for _, part := range []func(*Batch) error{r.node, r.health, r.folder, r.measured, r.lastUsed, r.objects, r.deleted, r.batchInputs, r.work} {
 		if err := part(b); err != nil {
 			return err
 		}

@@ -137,12 +137,12 @@ func (b *Board) Pool(dep *gatehouse.Deployment) *Pool {
 }
 
 // Forget drops what is known of upstreams and deployments that are gone.
-func (b *Board) Forget(upstreamGone, deploymentGone func(id string) bool) {
+func (b *Board) Forget(upstreamGone func(id string) bool, deploymentGone func(*gatehouse.Deployment) bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	ups, pools := maps.Clone(*b.upstreams.Load()), maps.Clone(*b.pools.Load())
 	maps.DeleteFunc(ups, func(id string, _ *Upstream) bool { return upstreamGone(id) })
-	maps.DeleteFunc(pools, func(id string, _ *Pool) bool { return deploymentGone(id) })
+	maps.DeleteFunc(pools, func(_ string, p *Pool) bool { return deploymentGone(p.dep) })
 	b.upstreams.Store(&ups)
 	b.pools.Store(&pools)
 }

@@ -240,7 +240,7 @@ func TestChangedUpstreamBeginsAnew(t *testing.T) {
 	if w.board.Upstream(&gatehouse.Upstream{ID: "upst_1", Rev: 1}) != u {
 		t.Error("a request that still has the old row brought the old circuit back")
 	}
-	w.board.Forget(func(string) bool { return true }, func(string) bool { return true })
+	w.board.Forget(func(string) bool { return true }, func(*gatehouse.Deployment) bool { return true })
 	if got := w.board.Report(w.now); len(got) != 0 {
 		t.Errorf("forgotten: %+v", got)
 	}
