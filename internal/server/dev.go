@@ -21,6 +21,8 @@ type DevOptions struct {
 	Listen string // default 127.0.0.1:4180
 	Data   string // default ./.gatehouse
 	TLS    bool   // a local certificate authority below Data
+	// MaxStaleness is max_staleness of the configuration; 0: its default.
+	MaxStaleness time.Duration
 	// Logging is how much goes to Options.Log, as the configuration's log says it.
 	Logging Log
 	HTTP    HTTP // which server reads HTTP/1.1
@@ -61,7 +63,7 @@ func Dev(ctx context.Context, opts DevOptions) (*Server, error) {
 		Listen: opts.Listen, OpsListen: "127.0.0.1:0", Data: data, Node: "dev",
 		Database: "sqlite:" + filepath.Join(data, "gatehouse.db"),
 		Pepper:   "file://" + filepath.Join(data, "pepper"), KEK: "file://" + filepath.Join(data, "kek"),
-		Drain: Duration(5 * time.Second), Log: opts.Logging, HTTP: opts.HTTP,
+		Drain: Duration(5 * time.Second), Log: opts.Logging, HTTP: opts.HTTP, MaxStaleness: Duration(opts.MaxStaleness),
 	}
 	if err := cfg.complete(); err != nil {
 		return nil, err
