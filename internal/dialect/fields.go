@@ -117,7 +117,9 @@ var objectReferences = []FieldRule{
 	reference("characters[].id", "video.character"),
 	// An element that is only an id: see item.
 	policy("input[]", anything), policy("input[].type", anything), policy("input[].id", anything), policy("input[].role", anything),
+	policy("input[].content", anything), policy("input[].encrypted_content", anything), policy("input[].result", anything),
 	policy("items[]", anything), policy("items[].type", anything), policy("items[].id", anything), policy("items[].role", anything),
+	policy("items[].content", anything), policy("items[].encrypted_content", anything), policy("items[].result", anything),
 }
 
 // innerModels are models that a request names beside its own: the image model of a tool, the judge of a moderation.
@@ -376,6 +378,7 @@ type Reference struct {
 	Param   string // the field, as an error names it
 	Model   bool
 	Account bool // the value of the field asks for what the whole upstream account has; ID is that value
+	Told    bool // the object is brought along whole, so that nobody need have recorded it
 }
 
 // References appends what a scanned body names to dst: objects that the caller's project must own, models beside the top-level
@@ -406,6 +409,8 @@ func (o *Op) References(r *strictjson.Result, dst []Reference) []Reference {
 			last.typ = found.Span
 		case "input[].role", "items[].role":
 			last.role = found.Span
+		case "input[].content", "items[].content", "input[].encrypted_content", "items[].encrypted_content", "input[].result", "items[].result":
+			last.told = last.told || found.Span.Kind&(strictjson.String|strictjson.Array) != 0 && found.Span.End-found.Span.Start > len(`""`)
 		default:
 			dst = f.appendTo(dst, r, found.Span)
 		}
@@ -425,20 +430,26 @@ func (f *FieldRule) appendTo(dst []Reference, r *strictjson.Result, s strictjson
 }
 
 // item is an element of a Responses input. One that says only its id, {"type": "item_reference", "id": ...}, whose type may be
-// left out, stands for an item that the upstream stored; every other brings its content along, and its id refers to nothing.
+// left out, stands for an item that the upstream stored, and so do a reasoning and a picture without their content. Every other
+// brings its content along, and its id refers to nothing.
 type item struct {
 	param         string
 	id, typ, role strictjson.Span
+	told          bool // it has content
 }
 
 func (it *item) appendTo(dst []Reference, r *strictjson.Result) []Reference {
+	if it.id.Kind != strictjson.String {
+		return dst
+	}
 	bare := it.typ.Kind != strictjson.String && it.role.Kind != strictjson.String
-	if !bare && !r.Is(it.typ, "item_reference") {
+	stored := !bare && !r.Is(it.typ, "item_reference") // its type has a content of its own
+	if stored && !r.Is(it.typ, "reasoning") && !r.Is(it.typ, "image_generation_call") {
 		return dst
 	}
 	id, ok := r.Text(it.id)
 	if !ok || id == "" {
 		return dst
 	}
-	return append(dst, Reference{ID: id, Kind: "item", Param: it.param})
+	return append(dst, Reference{ID: id, Kind: "item", Param: it.param, Told: stored && it.told})
 }

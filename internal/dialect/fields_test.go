@@ -25,8 +25,11 @@ func TestReferences(t *testing.T) {
 		{"files in the input", "/v1/responses", `{"input":[{"role":"user","content":[{"type":"input_file","file_id":"file-1"},{"type":"input_image","file_id":"file-2"}]}]}`,
 			[]string{"file file-1 @file_id", "file file-2 @file_id"}},
 		{"items that are only an id", "/v1/responses", `{"tools":[{"type":"function"}],"input":[{"id":"msg_1"},{"type":"item_reference","id":"rs_2"},{"type":null,"id":"rs_3"},` +
-			`{"type":"message","role":"assistant","id":"msg_4","content":[]},{"role":"user","id":"msg_5","content":"x"},{"type":"reasoning","id":"rs_6","summary":[]},{"role":"user","content":"x"}]}`,
+			`{"type":"message","role":"assistant","id":"msg_4","content":[]},{"role":"user","id":"msg_5","content":"x"},{"type":"function_call","id":"fc_6","arguments":"{}"},{"role":"user","content":"x"}]}`,
 			[]string{"item msg_1 @input[]", "item rs_2 @input[]", "item rs_3 @input[]"}},
+		{"items whose content the upstream has", "/v1/responses", `{"input":[{"type":"reasoning","id":"rs_1","summary":[]},{"type":"image_generation_call","id":"ig_2"},` +
+			`{"type":"reasoning","id":"rs_3","summary":[],"encrypted_content":"gAAA"},{"type":"reasoning","id":"rs_4","content":[{"type":"reasoning_text","text":"x"}]},{"result":"iVBOR","id":"ig_5","type":"image_generation_call"}]}`,
+			[]string{"item ig_2 @input[]", "item rs_1 @input[]", "told ig_5 @input[]", "told rs_3 @input[]", "told rs_4 @input[]"}},
 		{"an escaped item type", "/v1/responses", `{"input":[{"type":"item\u005freference","id":"rs_1"}]}`, []string{"item rs_1 @input[]"}},
 		{"items of a conversation", "/v1/conversations/conv_1/items", `{"items":[{"type":"item_reference","id":"msg_1"},{"type":"message","role":"user","content":[{"type":"input_file","file_id":"file-1"}]}]}`,
 			[]string{"file file-1 @file_id", "item msg_1 @items[]"}},
@@ -72,6 +75,8 @@ func TestReferences(t *testing.T) {
 				kind = "model"
 			case ref.Account:
 				kind = "account"
+			case ref.Told:
+				kind = "told"
 			}
 			got = append(got, kind+" "+ref.ID+" @"+ref.Param)
 		}

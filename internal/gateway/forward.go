@@ -236,6 +236,9 @@ func (x *exchange) outgoingHeader(up *gatehouse.Upstream, h []outbound.Field) []
 	for name, values := range x.r.Header {
 		if dialect.RequestHeader(name) || up.Dialect == gatehouse.Mock && strings.HasPrefix(name, "X-Mock-") {
 			for _, value := range values {
+				if name == "Idempotency-Key" {
+					value = x.idempotencyKey(value)
+				}
 				h = append(h, outbound.Field{Name: name, Value: value})
 			}
 		}

@@ -2,6 +2,8 @@ package gateway_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -274,7 +276,7 @@ func TestHeaders(t *testing.T) {
 		t.Errorf("the caller did not get %v", allowed)
 	}
 	sent := map[string]string{"Host": up.Host, "Content-Type": "application/json", "Content-Length": itoa(len(chatBody)), "Authorization": "Bearer " + upstreamSecret,
-		"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "gatehouse", "Idempotency-Key": "idem-1", "Openai-Beta": "assistants=v2", "X-Client-Request-Id": got.id()}
+		"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "gatehouse", "Idempotency-Key": idempotencyOf(g.project, "idem-1"), "Openai-Beta": "assistants=v2", "X-Client-Request-Id": got.id()}
 	for name, values := range up.got().Header {
 		if want, ok := sent[name]; !ok || len(values) != 1 || values[0] != want {
 			t.Errorf("the upstream got %s: %q", name, values)
@@ -349,4 +351,10 @@ func TestPanicSettlesOnce(t *testing.T) {
 	if !strings.Contains(g.log.String(), "request panicked") {
 		t.Error("it was not logged")
 	}
+}
+
+// idempotencyOf is the key an upstream sees in place of a project's own.
+func idempotencyOf(project, key string) string {
+	sum := sha256.Sum256([]byte(project + "\x00" + key))
+	return hex.EncodeToString(sum[:])[:40]
 }

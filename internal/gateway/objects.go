@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"sync"
 	"time"
@@ -81,30 +83,20 @@ func (c *objectCache) add(id string, o ownership) bool {
 	return true
 }
 
-// owner returns who owns id, or ok false when nobody recorded it. A miss in memory reads the database, and where looks is 2 once
-// more a second later: another node may have recorded the object within the last second.
-func (g *Gateway) owner(ctx context.Context, id string, looks int) (ownership, bool, error) {
-	if o, ok := g.objects.get(id); ok {
+// owner returns who owns id, or ok false when nobody recorded it or it was deleted: from memory, else from the database.
+func (g *Gateway) owner(ctx context.Context, id string) (o ownership, ok bool, err error) {
+	if o, ok = g.objects.get(id); ok {
 		return o, !o.deleted, nil
 	}
-	for try := range looks {
-		if try > 0 {
-			select {
-			case <-ctx.Done():
-				return ownership{}, false, context.Cause(ctx)
-			case <-time.After(time.Second):
-			}
-		}
-		obj, err := g.findObject(ctx, id)
-		if err == nil {
-			o := ownership{obj.Project, obj.Upstream, obj.Kind, obj.Deployment, obj.Model, obj.DeletedAt != 0}
-			g.objects.put(id, o)
-			return o, !o.deleted, nil
-		}
-		if gatehouse.KindOf(err) != gatehouse.NotFound {
-			return ownership{}, false, &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "ownership_unavailable", RetryAfterMillis: 1000,
-				Message: "Who owns this object cannot be looked up right now. Try again.", Err: err}
-		}
+	obj, err := g.findObject(ctx, id)
+	if err == nil {
+		o = ownership{obj.Project, obj.Upstream, obj.Kind, obj.Deployment, obj.Model, obj.DeletedAt != 0}
+		g.objects.put(id, o)
+		return o, !o.deleted, nil
+	}
+	if gatehouse.KindOf(err) != gatehouse.NotFound {
+		return ownership{}, false, &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "ownership_unavailable", RetryAfterMillis: 1000,
+			Message: "Who owns this object cannot be looked up right now. Try again.", Err: err}
 	}
 	return ownership{}, false, nil
 }
@@ -122,24 +114,19 @@ func (g *Gateway) findObject(ctx context.Context, id string) (*gatehouse.Object,
 type belongings struct {
 	x          *exchange
 	pinned     ownership // of the first that was recorded: where all of them are
-	decided    bool      // unrecorded and looks are
+	decided    bool      // unrecorded and wait are: when the first comes that nobody recorded
 	unrecorded bool      // what nobody recorded may be used
-	looks      int       // how often an object is looked up
+	wait       bool      // another node may have recorded it within the last second
 }
 
 // check decides whether the caller's project may use an object. One of another project and one that nobody recorded look the
 // same: 404.
 func (b *belongings) check(id, param string) error {
 	x := b.x
-	if !b.decided {
-		var upstreams int
-		b.unrecorded, upstreams = x.mayUseUnrecorded()
-		b.decided, b.looks = true, 2
-		if b.unrecorded && upstreams == 1 {
-			b.looks = 1 // it is this project's and there, recorded or not: nothing to wait for
-		}
+	o, known, err := x.g.owner(x.ctx, id)
+	if err == nil && !known {
+		o, known, err = b.lookAgain(id, o)
 	}
-	o, known, err := x.g.owner(x.ctx, id, b.looks)
 	switch {
 	case err != nil:
 		return err
@@ -152,6 +139,34 @@ func (b *belongings) check(id, param string) error {
 	}
 	if b.pinned.upstream == "" || o.deployment == x.model && x.model != "" {
 		b.pinned = o
+	}
+	return nil
+}
+
+// lookAgain decides what becomes of objects that nobody recorded, and looks once more a second later where it matters.
+func (b *belongings) lookAgain(id string, o ownership) (ownership, bool, error) {
+	x := b.x
+	if !b.decided {
+		var upstreams int
+		b.unrecorded, upstreams = x.mayUseUnrecorded()
+		b.decided = true
+		b.wait = !b.unrecorded || upstreams > 1 // else it is this project's and there, recorded or not
+	}
+	if !b.wait || o.deleted {
+		return o, false, nil
+	}
+	select {
+	case <-x.ctx.Done():
+		return ownership{}, false, context.Cause(x.ctx)
+	case <-time.After(time.Second):
+	}
+	return x.g.owner(x.ctx, id)
+}
+
+// checkTold decides about an item that a request brings along whole: its id must not be one that another project is known to have.
+func (b *belongings) checkTold(id, param string) error {
+	if o, ok := b.x.g.objects.get(id); ok && o.project != b.x.id.Principal.Project {
+		return objectNotFound(id, param)
 	}
 	return nil
 }
@@ -179,6 +194,8 @@ func (x *exchange) owned() (ownership, error) {
 			x.account = true
 		case ref.Model:
 			err = b.checkModel(ref.ID, ref.Param)
+		case ref.Told:
+			err = b.checkTold(ref.ID, ref.Param)
 		case ref.ID != "":
 			err = b.check(ref.ID, ref.Param)
 		}
@@ -319,6 +336,13 @@ func (x *exchange) own(id, kind string) error {
 	}
 	return x.g.cfg.Ledger.Own(gatehouse.Object{ID: id, Project: o.project, Upstream: o.upstream, Kind: kind, Deployment: o.deployment, Model: o.model,
 		CreatedAt: gatehouse.MillisOf(x.g.cfg.Now())})
+}
+
+// idempotencyKey returns the key under which an upstream may know a request again. Projects that share a credential choose theirs
+// on their own, and one must not get what another was answered.
+func (x *exchange) idempotencyKey(key string) string {
+	sum := sha256.Sum256([]byte(x.id.Principal.Project + "\x00" + key))
+	return hex.EncodeToString(sum[:20])
 }
 
 // disown records that the upstream deleted the object the path names.

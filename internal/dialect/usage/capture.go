@@ -87,6 +87,7 @@ const (
 	MadeThread                       // the thread of a run
 	MadeSession                      // an agent's session
 	MadeEnvironment                  // the environment of a session
+	MadeStore                        // a vector store made for an assistant or a thread
 
 	// MadeInside are what an answer of a model may hold.
 	MadeInside = MadeItem | MadeContainer | MadeAudio
@@ -107,6 +108,8 @@ func (m Made) Kind() string {
 		return "agent.session"
 	case MadeEnvironment:
 		return "agent.environment"
+	case MadeStore:
+		return "vector_store"
 	}
 	return "item"
 }
@@ -129,6 +132,7 @@ var madePaths = map[Made][]string{
 	},
 	MadeModel:       {"fine_tuned_model", "data[].fine_tuned_model_checkpoint"},
 	MadeThread:      {"thread_id"},
+	MadeStore:       {"tool_resources.file_search.vector_store_ids[]"},
 	MadeSession:     {"session_id", "session.id"},
 	MadeEnvironment: {"environment.id", "environment.environment_id", "session.environment.id", "session.environment.environment_id"},
 }

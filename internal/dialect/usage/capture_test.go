@@ -128,6 +128,7 @@ func TestMade(t *testing.T) {
 		{"a session", `{"id":"sess_1","environment":{"type":"openai_hosted","id":"env_1"}}`, usage.MadeSession | usage.MadeEnvironment, []string{"agent.environment env_1"}},
 		{"a session's first event", `{"type":"agent.session.created","session":{"id":"sess_1","environment":{"environment_id":"env_1"}}}`, usage.MadeSession | usage.MadeEnvironment,
 			[]string{"agent.session sess_1", "agent.environment env_1"}},
+		{"a thread with a store of its own", `{"id":"thread_1","tool_resources":{"code_interpreter":{"file_ids":["file-1"]},"file_search":{"vector_store_ids":["vs_1"]}}}`, usage.MadeStore, []string{"vector_store vs_1"}},
 		{"not asked for", `{"output":[{"id":"msg_1"}],"output_file_id":"file-1","thread_id":"thread_1","data":[{"id":"x"}]}`, 0, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
