@@ -167,7 +167,17 @@ var accountRoutes = func() (rows []accountRoute) {
 		c.path = append(c.path, c.put("thread", "", "", nil))
 		startRun(c)
 	})
-	crud("/threads", "thread", "crud")
+	add("POST", "/threads", "thread", func(c *accountCall) {
+		thread := c.add("thread", "", c.fields)
+		// A store that is described instead of named is made.
+		resources, _ := c.fields["tool_resources"].(map[string]any)
+		search, _ := resources["file_search"].(map[string]any)
+		if search["vector_stores"] != nil {
+			thread.fields["tool_resources"] = map[string]any{"file_search": map[string]any{"vector_store_ids": []any{c.put("vector_store", "", "", nil).id}}}
+		}
+		c.answer(http.StatusOK, thread.fields)
+	})
+	crud("/threads", "thread", "rud")
 	crud("/threads/{thread}/messages", "thread.message", "clrud")
 	add("POST", "/threads/{thread}/runs", "thread.run", startRun)
 	crud("/threads/{thread}/runs", "thread.run", "lru")

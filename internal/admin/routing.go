@@ -51,7 +51,12 @@ type RouteSpec struct {
 func (s *Service) PutUpstream(ctx context.Context, who *gatehouse.Principal, spec UpstreamSpec) (*gatehouse.Upstream, error) {
 	var up *gatehouse.Upstream
 	_, err := s.put(ctx, who, func(tx *store.Tx) (out *outcome, err error) {
-		up, out, err = s.putUpstream(tx, who, spec)
+		if up, out, err = s.putUpstream(tx, who, spec); err != nil || out.event == nil {
+			return out, err
+		}
+		if err = s.noteServed(tx, who.Organization); err == nil {
+			up, err = tx.Upstream(up.ID)
+		}
 		return out, err
 	})
 	return up, err

@@ -26,6 +26,7 @@ type upstream struct {
 	Projects         []string          `json:"projects,omitempty"`
 	AllowPrivate     bool              `json:"allow_private,omitempty"`
 	HTTP2            bool              `json:"http2,omitempty"`
+	Served           string            `json:"served,omitempty"` // whom its account ever served: a project's id, or * for several
 	CreatedAt        int64             `json:"created_at,omitempty"`
 
 	Timeouts gatehouse.TimeoutSpec `json:"timeouts,omitzero"`
@@ -33,7 +34,7 @@ type upstream struct {
 
 func showUpstream(u *gatehouse.Upstream) (*upstream, string) {
 	return &upstream{Object: "gatehouse.upstream", ID: u.ID, Name: u.Name, Dialect: u.Dialect, BaseURL: u.BaseURL, APIVersion: u.APIVersion, Region: u.Region, Credential: u.Credential,
-		CredentialHeader: u.CredentialHeader, Projects: u.Projects, AllowPrivate: u.AllowPrivate, HTTP2: u.HTTP2, CreatedAt: u.CreatedAt.Seconds(),
+		CredentialHeader: u.CredentialHeader, Projects: u.Projects, AllowPrivate: u.AllowPrivate, HTTP2: u.HTTP2, Served: u.Served[u.Account()], CreatedAt: u.CreatedAt.Seconds(),
 		Timeouts: u.Timeouts.Spec()}, u.ID
 }
 

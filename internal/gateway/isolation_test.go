@@ -49,6 +49,7 @@ var made = map[string]maker{
 	"voice_id":                    {"POST", "/audio/voices", formOf(filePart("audio_sample"), field("consent", "{consent_id}")), "id"},
 	"assistant_id":                {"POST", "/assistants", `{"model":"gpt-4o"}`, "id"},
 	"thread_id":                   {"POST", "/threads", `{}`, "id"},
+	"threads_store":               {"POST", "/threads", `{"tool_resources":{"file_search":{"vector_stores":[{"file_ids":["{file_id}"]}]}}}`, "tool_resources.file_search.vector_store_ids.0"},
 	"runs_thread":                 {"POST", "/threads/runs", `{"assistant_id":"{assistant_id}"}`, "thread_id"},
 	"message_id":                  {"POST", "/threads/{thread_id}/messages", `{"role":"user","content":"x"}`, "id"},
 	"run_id":                      {"POST", "/threads/{thread_id}/runs", `{"assistant_id":"{assistant_id}"}`, "id"},
@@ -98,6 +99,8 @@ var entries = map[string][]string{
 
 	"POST /responses": {
 		`{"model":"gpt-4o","input":"x","previous_response_id":"{response_id}"}`, `{"model":"gpt-4o","input":[{"type":"item_reference","id":"{output_item}"}]}`, `{"model":"gpt-4o","input":[{"id":"{item_id}"}]}`,
+		`{"model":"gpt-4o","input":[{"type":"reasoning","id":"{output_item}","summary":[]}]}`, `{"model":"gpt-4o","input":[{"type":"image_generation_call","id":"{output_item}"}]}`,
+		`{"model":"gpt-4o","input":[{"type":"reasoning","id":"{output_item}","summary":[],"encrypted_content":"gAAA"}]}`, `{"model":"gpt-4o","input":"x","tools":[{"type":"file_search","vector_store_ids":["{threads_store}"]}]}`,
 		`{"model":"gpt-4o","input":"x","conversation":"{conversation_id}"}`, `{"model":"gpt-4o","input":"x","conversation":{"id":"{conversation_id}"}}`, `{"model":"{model}","input":"x"}`,
 		`{"model":"gpt-4o","input":"x","tools":[{"type":"file_search","vector_store_ids":["{vector_store_id}"]}]}`, `{"model":"gpt-4o","input":"x","tools":[{"type":"code_interpreter","container":"{container_id}"}]}`,
 		`{"model":"gpt-4o","input":"x","tools":[{"type":"code_interpreter","container":"{tools_container}"}]}`, `{"model":"gpt-4o","input":"x","tools":[{"type":"code_interpreter","container":{"type":"auto","file_ids":["{file_id}"]}}]}`,

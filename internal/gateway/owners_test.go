@@ -287,3 +287,25 @@ func TestEvalsOverTheAccount(t *testing.T) {
 		t.Errorf("alone: %d %s", got.status, got.body)
 	}
 }
+
+// TestDefaultModelsAndObjects sends a call without a model to the upstream of the object it names before it thinks of a default.
+func TestDefaultModelsAndObjects(t *testing.T) {
+	g, up := newChat(t)
+	second := newScript(t, respond(200, "application/json", `{"data":[]}`))
+	g.upstream("second", second.URL, func(s *admin.UpstreamSpec) { s.Credential = "" })
+	g.own(g.upstreamNamed("second"), "file-second")
+	body := `{"prompt":"x","images":[{"file_id":"file-second"}]}`
+	if got := g.do("POST", "/v1/images/edits", body); got.status != 200 || string(second.got().Body) != body {
+		t.Errorf("no deployment serves the default: %d %s", got.status, got.body)
+	}
+	g.deploy("gpt-image-1.5", admin.RouteSpec{Upstream: "up", Model: "a"}, admin.RouteSpec{Upstream: "second", Model: "pictures"})
+	if got := g.do("POST", "/v1/images/edits", body); got.status != 200 || !strings.Contains(string(second.got().Body), `"model":"pictures"`) {
+		t.Errorf("a deployment serves it there: %d %s, sent %s", got.status, got.body, second.got().Body)
+	}
+	g.deploy("gpt-image-1.5", admin.RouteSpec{Upstream: "up"})
+	second.set(respond(200, "application/json", `{"data":[]}`))
+	if got := g.do("POST", "/v1/images/edits", body); got.status != 200 || string(second.got().Body) != body || up.Accepted() != 0 {
+		t.Errorf("a deployment serves it elsewhere: %d %s", got.status, got.body)
+	}
+	g.wantError(t, g.do("POST", "/v1/images/edits", strings.Replace(body, "{", `{"model":"gpt-image-1.5",`, 1)), 400, "invalid_value")
+}
