@@ -226,7 +226,7 @@ func usable(key *catalog.Key, pl plane, now gatehouse.Millis) *gatehouse.Error {
 	case gatehouse.Expired:
 		return keyExpired(key.ExpiresAt)
 	default:
-		return keyRevoked()
+		return keyRevoked(key.Class)
 	}
 	if pl == adminPlane && key.Class != gatehouse.ClassAdmin {
 		return notAdminKey()

@@ -46,7 +46,7 @@ func (a *Authenticator) Recheck(id *Identity) error {
 
 func (a *Authenticator) recheck(id *Identity) *gatehouse.Error {
 	if id.Key == nil {
-		return keyRevoked()
+		return keyRevoked(0)
 	}
 	if !a.cfg.Catalog.Fresh() {
 		return stale()
@@ -54,10 +54,10 @@ func (a *Authenticator) recheck(id *Identity) *gatehouse.Error {
 	key := a.cfg.Catalog.Key(id.Key.PublicID())
 	// A digest under another pepper may be of the same secret; another digest under the same pepper cannot.
 	if key == nil || key.Digest != id.Key.Digest && key.PepperVersion == id.Key.PepperVersion {
-		return keyRevoked()
+		return keyRevoked(id.Key.Class)
 	}
 	if key != id.Key && (key.Class != id.Key.Class || key.Organization != id.Key.Organization || key.Project != id.Key.Project || key.Owner != id.Key.Owner) {
-		return keyRevoked()
+		return keyRevoked(id.Key.Class)
 	}
 	if err := usable(key, id.plane, gatehouse.MillisOf(a.cfg.Now())); err != nil {
 		return err

@@ -93,7 +93,10 @@ func pepperMissing() *gatehouse.Error {
 		Message: "This node cannot check this key at the moment, because it lacks the version of the pepper that the key was digested under. Try again; if it persists, give the administrator of this gateway the x-request-id of this answer."}
 }
 
-func keyRevoked() *gatehouse.Error {
+func keyRevoked(class gatehouse.Class) *gatehouse.Error {
+	if class == gatehouse.ClassAzure {
+		return refused(KeyRevoked, "api_key_revoked", "This API key was revoked, or made anew in its resource, and will never work again. Use the resource's other key, or ask the administrator of this gateway for the new one (gatehouse resources regenerate-key).")
+	}
 	return refused(KeyRevoked, "api_key_revoked", "This API key was revoked and will never work again. Ask the administrator of this gateway for a new one (gatehouse keys create).")
 }
 

@@ -56,6 +56,8 @@ for (const [name, c] of [['OpenAI', openai], ['AzureOpenAI', azureOpenAI]]) {
     if (name === 'OpenAI') {
       const whole = await c.chat.completions.stream({ model: 'async', messages }).finalChatCompletion();
       assert.equal(whole.choices[0].message.content, text);
+      assert.deepEqual([whole.model, whole.created, whole.object], ['gpt-4o-2024-11-20', 1741569952, 'chat.completion']);
+      assert.match(whole.id, /^chatcmpl-/);
     }
   });
 }

@@ -129,6 +129,11 @@ func (t *Tap) note(kind []byte, counted bool) {
 	if t.opts.Shape == usage.Run && string(c.Get(usage.Object)) != `"thread.run"` {
 		return
 	}
+	if t.opts.FixAzure && len(t.created) == 0 {
+		if created := c.Get(usage.Created); len(created) > 0 && created[0] > '0' && created[0] <= '9' {
+			t.created = append(t.created, created...)
+		}
+	}
 	first(&t.id, c.Get(usage.ID))
 	first(&t.model, c.Get(usage.Model))
 	latest(&t.tier, c.Get(usage.ServiceTier))

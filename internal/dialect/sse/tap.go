@@ -26,7 +26,8 @@ type Options struct {
 	// choices is never dropped.
 	HideUsageChunk bool
 	// FixAzure gives a stream of Azure the form of OpenAI's: the chunk without choices that only has the prompt's filter results
-	// is dropped, and a choice without "delta" gets an empty one.
+	// is dropped, and a choice without "delta" gets an empty one; a chunk that got one and says nothing of the answer it belongs to
+	// (an empty id, model and object, and no time) says what the chunks before it said.
 	FixAzure bool
 }
 
@@ -94,6 +95,7 @@ type Tap struct {
 
 	// The stream so far.
 	id, model, tier, status, usage []byte // JSON
+	created                        []byte // JSON; kept where chunks may have to be given it
 	made                           []Made
 	images                         gatehouse.Units // of the images that are complete
 	text, events                   int64
@@ -134,7 +136,7 @@ func (t *Tap) Reset(o Options) {
 	t.capture.Reset()
 	t.capture.Want = o.Hands
 	*t = Tap{opts: o, capture: t.capture, rewriter: t.rewriter, hold: t.hold[:0], id: t.id[:0], model: t.model[:0], tier: t.tier[:0],
-		status: t.status[:0], usage: t.usage[:0]}
+		status: t.status[:0], usage: t.usage[:0], created: t.created[:0]}
 }
 
 // Feed reads the next piece of the stream, of any size, and emits what can go out. An error is emit's own; after one the tap
@@ -235,7 +237,7 @@ func (t *Tap) Close(emit Emit) error {
 	t.final = t.final || final
 	var err error
 	if v == rewrite {
-		t.hold = append(t.hold[:t.tail], t.rewriter.rewrite(t.hold[t.tail:])...)
+		t.hold = append(t.hold[:t.tail], t.rewriter.rewrite(t.hold[t.tail:], t.id, t.model, t.created)...)
 	}
 	if len(t.hold) > 0 {
 		err = w.emit(t.hold, final)
@@ -401,7 +403,7 @@ func (t *Tap) endEvent(w *window, end int) error {
 			return err
 		}
 		t.hold = append(t.hold, w.p[w.start:end]...)
-		t.hold = append(t.hold[:t.tail], t.rewriter.rewrite(t.hold[t.tail:])...)
+		t.hold = append(t.hold[:t.tail], t.rewriter.rewrite(t.hold[t.tail:], t.id, t.model, t.created)...)
 		w.skip(end)
 		return t.pass(w, end)
 	}

@@ -34,11 +34,12 @@ const (
 	Seconds                  // seconds of a video
 	Trained                  // trained_tokens of a fine-tuning job
 	InputFile                // input_file_id of a batch
+	Created                  // created
 	slots
 )
 
 var slotNames = [slots]string{"usage", "id", "object", "model", "service_tier", "status", "error", "type", "duration", "conversation",
-	"thread_id", "output_file_id", "error_file_id", "seconds", "trained_tokens", "input_file_id"}
+	"thread_id", "output_file_id", "error_file_id", "seconds", "trained_tokens", "input_file_id", "created"}
 
 // Count names members that Capture counts.
 type Count uint8
