@@ -94,6 +94,13 @@ func (c *conn) serve() {
 		case foreign:
 			c.handOver()
 			return
+		case ambiguous:
+			const answer = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request: lines must end in CRLF and not continue, and a body has one framing"
+			if c.writeAll([]byte(answer), nil, "") == nil {
+				c.linger()
+			}
+			c.close()
+			return
 		case broken:
 			c.close()
 			return

@@ -5,12 +5,16 @@
 //
 // # What is ordinary
 //
-// A request of HTTP/1.1 whose head has no ambiguity in it: a method in common use, a target that is a path, one Host, lines that
-// end in CRLF, names that are tokens, values without control characters, a body framed by one Content-Length or by chunked alone,
-// no Expect, Upgrade or Trailer, no Connection option but close and keep-alive, at most 64 fields and 16 KiB. The first request
-// that is anything else takes its connection to net/http for good, with every byte that was read of it, and net/http answers or
-// refuses it. So what is served here is a subset of what net/http serves, and FuzzInbound holds that both understand the same by
-// it: method, target, fields, body, and the byte at which the next request begins.
+// A request of HTTP/1.1 whose head has no ambiguity in it: a method in common use, a target that is a path, one Host, names that are
+// tokens, values without control characters, a body framed by one Content-Length or by chunked alone, no Expect, Upgrade or
+// Trailer, no Connection option but close and keep-alive, and at most 64 fields. The first request that is anything else takes its
+// connection to net/http for good, with every byte that was read of it, and net/http answers or refuses it. So what is served here
+// is a subset of what net/http serves, and FuzzInbound holds that both understand the same by it: method, target, fields, body, and
+// the byte at which the next request begins.
+//
+// Three things are refused here although net/http would serve them, because whoever stands in front of us may see another request in
+// them: a line of a head that ends without CR, one that continues the line before it, and a body with both a Content-Length and a
+// Transfer-Encoding.
 //
 // # How an exchange runs
 //

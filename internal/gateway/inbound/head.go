@@ -15,8 +15,6 @@ import (
 const (
 	// inputSize holds the head and the body of most requests, so that one read brings both.
 	inputSize = 4 << 10
-	// maxHead is the largest head that is served here.
-	maxHead = 16 << 10
 	// maxFields is how many fields one may have.
 	maxFields = 64
 )
@@ -34,6 +32,8 @@ type input struct {
 	parsed *url.URL // the target, where it had to be parsed
 	field  [maxFields]span
 	n      int // fields
+	// unusual says that the head is net/http's to serve, if it is anybody's: that is known at its end.
+	unusual bool
 	framing
 }
 
@@ -47,7 +47,8 @@ type span struct{ name, nameEnd, value, valueEnd int32 }
 type framing struct {
 	hosts, host int   // how many Host fields there are, and the last one's index
 	length      int64 // -1: none
-	chunked     bool
+	coded       bool  // there is a Transfer-Encoding
+	chunked     bool  // and it is chunked alone
 	closes      bool
 	connections int
 	pragma      bool
@@ -59,10 +60,11 @@ var inputs = sync.Pool{New: func() any { return &input{buf: make([]byte, inputSi
 type verdict uint8
 
 const (
-	partial verdict = iota // it has not arrived whole
-	own                    // it is served here
-	foreign                // it is net/http's
-	broken                 // the connection ended, or took too long
+	partial   verdict = iota // it has not arrived whole
+	own                      // it is served here
+	foreign                  // it is net/http's
+	ambiguous                // no server should serve it
+	broken                   // the connection ended, or took too long
 )
 
 // head reads the next request's head. The first byte may take as long as limit, the whole then as long as a head may.
@@ -82,10 +84,10 @@ func (c *conn) head(limit time.Duration) verdict {
 			return v
 		}
 		if in.w == len(in.buf) {
-			if len(in.buf) >= maxHead {
-				return foreign
+			if len(in.buf) >= c.srv.cfg.MaxHeaderBytes {
+				return foreign // which knows how to say so
 			}
-			in.buf = append(in.buf, make([]byte, len(in.buf))...)
+			in.buf = append(in.buf, make([]byte, min(len(in.buf), c.srv.cfg.MaxHeaderBytes-len(in.buf)))...)
 		}
 		if in.w > 0 && !late {
 			late = true
@@ -121,11 +123,12 @@ func (in *input) begin() {
 		in.r = 0
 	}
 	in.seen, in.line, in.end, in.n, in.first = 0, 0, 0, 0, requestLine{}
-	in.parsed = nil
+	in.parsed, in.unusual = nil, false
 	in.framing = framing{length: -1}
 }
 
-// scan goes on with what has arrived. Whatever another server might read differently is foreign as soon as it is seen.
+// scan goes on with what has arrived. A line that does not end in CRLF, and one that continues the line before it, are ambiguous:
+// where they end somebody else may see another field, or another request.
 func (in *input) scan() verdict {
 	for {
 		i := bytes.IndexByte(in.buf[in.seen:in.w], '\n')
@@ -135,7 +138,7 @@ func (in *input) scan() verdict {
 		}
 		lf := in.seen + i
 		if lf == in.line || in.buf[lf-1] != '\r' {
-			return foreign
+			return ambiguous
 		}
 		begin, end := in.line, lf-1
 		in.seen, in.line = lf+1, lf+1
@@ -147,6 +150,8 @@ func (in *input) scan() verdict {
 		case begin == end:
 			in.end = lf + 1
 			return in.judge()
+		case in.buf[begin] == ' ' || in.buf[begin] == '\t':
+			return ambiguous
 		case !in.scanField(begin, end):
 			return foreign
 		}
@@ -155,18 +160,24 @@ func (in *input) scan() verdict {
 
 const version = " HTTP/1.1"
 
-// scanRequestLine reads buf[:end]: a known method, a space, a path with perhaps a query, and the version.
+// scanRequestLine reads buf[:end]: a known method, a space, a path with perhaps a query, and the version. Anything else is unusual;
+// false: it is no line of HTTP/1, and no fields need follow it.
 func (in *input) scanRequestLine(end int) bool {
 	line := in.buf[:end]
+	if end < len(version) {
+		return false
+	}
 	in.first = requestLine{method: bytes.IndexByte(line, ' ')}
 	in.first.target, in.first.targetEnd = in.first.method+1, end-len(version)
-	if in.first.method < 0 || in.first.targetEnd <= in.first.target || string(line[in.first.targetEnd:]) != version {
+	switch string(line[in.first.targetEnd:]) {
+	case version:
+		in.unusual = in.first.targetEnd <= in.first.target || methodOf(line[:in.first.method]) == "" || !in.readTarget(line[in.first.target:in.first.targetEnd])
+	case " HTTP/1.0":
+		in.unusual = true
+	default:
 		return false
 	}
-	if methodOf(line[:in.first.method]) == "" {
-		return false
-	}
-	return in.readTarget(line[in.first.target:in.first.targetEnd])
+	return true
 }
 
 // methodOf returns a method that is served here, "" for any other.
@@ -190,12 +201,11 @@ func methodOf(b []byte) string {
 	return ""
 }
 
-// scanField reads buf[begin:end] as one field. A line that begins with a space would continue the one before it in the HTTP of old;
-// its name is no token.
+// scanField reads buf[begin:end] as one field; false: it is none, which net/http thinks too.
 func (in *input) scanField(begin, end int) bool {
 	line := in.buf[begin:end]
 	colon := bytes.IndexByte(line, ':')
-	if colon <= 0 || in.n == maxFields {
+	if colon <= 0 {
 		return false
 	}
 	if !http1.IsToken(line[:colon]) {
@@ -211,12 +221,19 @@ func (in *input) scanField(begin, end int) bool {
 	if !http1.IsValue(line[from:to]) {
 		return false
 	}
+	if in.n == maxFields {
+		in.unusual = true
+		in.n--
+	}
 	in.field[in.n] = span{int32(begin), int32(begin + colon), int32(begin + from), int32(begin + to)}
 	in.n++
-	return in.note(line[:colon], line[from:to])
+	if !in.note(line[:colon], line[from:to]) {
+		in.unusual = true
+	}
+	return true
 }
 
-// note takes what a field says about framing; false: it is not for us.
+// note takes what a field says about framing; false: that is unusual.
 func (in *input) note(name, value []byte) bool {
 	switch len(name) {
 	case 4:
@@ -240,22 +257,26 @@ func (in *input) note(name, value []byte) bool {
 		if isName(name, "content-length") {
 			known := in.length >= 0
 			n, ok := http1.ParseLength(value)
-			in.length = n
+			in.length = n // 0 where it is no number: it is there
 			return ok && !known
 		}
 	case 17:
 		if isName(name, "transfer-encoding") {
-			known := in.chunked
-			in.chunked = isName(value, "chunked")
+			known := in.coded
+			in.coded, in.chunked = true, isName(value, "chunked")
 			return !known && in.chunked
 		}
 	}
 	return true
 }
 
-// judge says whether a whole head is served here.
+// judge says whether a whole head is served here. One that frames its body twice is refused: net/http would believe one of the two,
+// and whoever stands in front of us perhaps the other.
 func (in *input) judge() verdict {
-	if in.n == 0 || in.hosts != 1 || in.chunked && in.length >= 0 {
+	switch {
+	case in.coded && in.length >= 0:
+		return ambiguous
+	case in.unusual || in.hosts != 1:
 		return foreign
 	}
 	return own

@@ -129,23 +129,28 @@ func TestRequests(t *testing.T) {
 		{"expect", "POST / HTTP/1.1\r\nHost: x\r\nExpect: 200-maybe\r\nContent-Length: 1\r\n\r\nx", "net/http", 417, ""},
 		{"absolute", "GET http://y/z HTTP/1.1\r\nHost: x\r\n\r\n", "net/http", 200, "host=y"},
 		{"another method", "PURGE / HTTP/1.1\r\nHost: x\r\n\r\n", "net/http", 200, "PURGE / "},
-		{"fold", "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n", "net/http", 200, "GET / "},
-		{"bare LF", "GET / HTTP/1.1\nHost: x\n\n", "net/http", 200, "GET / "},
+		{"fold", "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n", "own", 400, "continue"},
+		{"bare LF", "GET / HTTP/1.1\nHost: x\n\n", "own", 400, "CRLF"},
+		{"unusual, length and chunked", "POST / HTTP/1.1\r\nHost: x\r\nConnection: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "own", 400, "framing"},
+		{"1.0, length and chunked", "POST / HTTP/1.0\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "own", 400, "framing"},
+		{"many fields, length and chunked", "POST / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("A: b\r\n", 100) + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "own", 400, "framing"},
+		{"many fields", "GET / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("A: b\r\n", 100) + "\r\n", "net/http", 200, "GET / "},
 		{"no host", "GET / HTTP/1.1\r\nA: b\r\n\r\n", "net/http", 400, ""},
 		{"two hosts", "GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", "net/http", 400, ""},
 		{"two lengths", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxy", "net/http", 400, ""},
 		{"length with a sign", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\nx", "net/http", 400, ""},
+		{"length and chunked", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "own", 400, "framing"},
 		{"two codings", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "net/http", 501, ""},
 		{"space before colon", "GET / HTTP/1.1\r\nHost : x\r\n\r\n", "net/http", 400, ""},
 		{"control character", "GET / HTTP/1.1\r\nHost: x\r\nA: \x00\r\n\r\n", "net/http", 400, ""},
 		{"0.9", "GET /\r\n", "net/http", 400, ""},
 		{"a large head", "GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("a", 10<<10) + "\r\n\r\n", "own", 200, "GET / "},
-		{"a larger head", "GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("a", 40<<10) + "\r\n\r\n", "net/http", 200, "GET / "},
+		{"a larger head", "GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("a", 40<<10) + "\r\n\r\n", "own", 200, "GET / "},
 		{"too large a head", "GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("a", 100<<10) + "\r\n\r\n", "net/http", 431, ""},
 	} {
 		for _, piecewise := range []bool{false, true} {
-			if piecewise && len(c.raw) > 1000 {
-				continue
+			if piecewise && (len(c.raw) > 1000 || c.server == "net/http" && c.status >= 400) {
+				continue // net/http refuses and closes while more comes: the reset may take its answer along
 			}
 			t.Run(fmt.Sprintf("%s/%t", c.name, piecewise), func(t *testing.T) {
 				nc := dial(t, address)

@@ -50,6 +50,10 @@ type Server struct {
 	conns     map[*conn]struct{}        // guarded by mu
 }
 
+// headSlop is what net/http reads of a head beyond MaxHeaderBytes. Without it, net/http refuses every head that was too large to be
+// judged here.
+const headSlop = 4 << 10
+
 // New returns a server. It runs nothing before Serve.
 func New(cfg Config) *Server {
 	if cfg.ReadHeaderTimeout == 0 {
@@ -73,7 +77,7 @@ func New(cfg Config) *Server {
 			Handler:           cfg.Handler,
 			ReadHeaderTimeout: cfg.ReadHeaderTimeout,
 			IdleTimeout:       cfg.IdleTimeout,
-			MaxHeaderBytes:    cfg.MaxHeaderBytes,
+			MaxHeaderBytes:    max(cfg.MaxHeaderBytes-headSlop, 1),
 			TLSConfig:         cfg.TLS.Clone(), // net/http changes it
 			ErrorLog:          cfg.ErrorLog,
 		},
