@@ -9,7 +9,7 @@ DATA ?= ./.gatehouse
 FUZZTIME ?= 20s
 SDK := gatehousetest/sdk/node
 
-.PHONY: help run build test bench soak lint fmt cover fuzz sdk
+.PHONY: help run build test bench soak chart lint fmt cover fuzz sdk
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*## "} {printf "  make %-7s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ bench: ## Run the micro-benchmarks with allocations
 
 soak: ## Run Gatehouse for 20 minutes under everything that happens in a day (SOAK="-duration 60s -warm 20s -clock 72m" to try it)
 	$(GO) run ./gatehousetest/soak $(SOAK)
+
+chart: ## Render and lint the Helm chart with Helm's own code, in a module of its own
+	cd deploy/helm/test && $(GO) test ./...
 
 lint: ## gofmt, go vet and staticcheck, all silent
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt wants to change:"; echo "$$out"; echo "run: make fmt"; exit 1; fi

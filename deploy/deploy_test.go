@@ -26,13 +26,17 @@ func read(t *testing.T, path string) string {
 
 // TestConfigurations reads every configuration as a node does: an unknown key is an error.
 func TestConfigurations(t *testing.T) {
-	for _, path := range []string{"systemd/gatehouse.yaml", "compose/gatehouse.yaml"} {
+	rendered, err := filepath.Glob("helm/test/testdata/*.yaml") // the test there sees to it that this is what the chart renders
+	if err != nil || len(rendered) < 3 {
+		t.Fatalf("configurations of the chart: %v, %v", rendered, err)
+	}
+	for _, path := range append(rendered, "systemd/gatehouse.yaml", "compose/gatehouse.yaml") {
 		cfg, err := server.ReadConfig(path)
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
 			continue
 		}
-		if strings.HasPrefix(cfg.Listen, "0.0.0.0") != strings.HasPrefix(path, "compose/") {
+		if strings.HasPrefix(cfg.Listen, "0.0.0.0") != !strings.HasPrefix(path, "systemd/") {
 			t.Errorf("%s listens on %s", path, cfg.Listen)
 		}
 	}
