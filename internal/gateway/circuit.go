@@ -28,6 +28,12 @@ func (x *exchange) consult() error {
 	if calm {
 		return nil
 	}
+	return x.rearrange()
+}
+
+// rearrange is consult where something is wrong.
+func (x *exchange) rearrange() error {
+	p := &x.plan
 	now := x.g.cfg.Now()
 	var aside uint32
 	if p.pool != nil {

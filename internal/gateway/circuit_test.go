@@ -18,10 +18,18 @@ import (
 	"gatehouse/internal/secret"
 )
 
-// clock is the real one, which a test may put forward.
-type clock struct{ ahead atomic.Int64 }
+// clock stands still until a test puts it forward, so that a slow machine changes nothing.
+type clock struct {
+	once  sync.Once
+	start time.Time
+	ahead atomic.Int64
+}
 
-func (c *clock) now() time.Time       { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) now() time.Time {
+	c.once.Do(func() { c.start = time.Now() })
+	return c.start.Add(time.Duration(c.ahead.Load()))
+}
+
 func (c *clock) pass(d time.Duration) { c.ahead.Add(int64(d)) }
 
 func (c *clock) inject(cfg *gateway.Config) { cfg.Now = c.now }

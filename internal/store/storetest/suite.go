@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(tb testing.TB) *store.DB) {
 		{"WorkIsShared", testWorkIsShared},
 		{"BatchInputs", testBatchInputs},
 		{"Nodes", testNodes},
+		{"NodeHealth", testNodeHealth},
 		{"RecordAllOrNothing", testRecordAllOrNothing},
 		{"MigrateAgain", testMigrateAgain},
 	} {
