@@ -2,7 +2,7 @@
 // try Gatehouse without a provider account, and lets users test their own retry, timeout and billing code.
 //
 // It owns the content of its answers, their usage numbers, the knobs that make it misbehave, and the objects it keeps (files,
-// responses, conversations, stored chat completions). It owns no listener, knows no Gatehouse key and keeps nothing on disk.
+// responses, conversations, stored chat completions, batches, videos, fine-tuning jobs). It owns no listener, knows no Gatehouse key and keeps nothing on disk.
 //
 // # It never pretends
 //
@@ -26,6 +26,12 @@
 //     second for each started second where a model counts time (whisper-1)
 //   - images: OpenAI's published figures for size and quality (a size without one costs its share of a square's), 100 for each
 //     partial picture of a stream and 194 for each picture that is edited; pictures themselves are always 64 by 64 pixels
+//
+// # Work that takes longer
+//
+// Background responses, batches, videos and fine-tuning jobs are queued when they are made and done when they are looked at for the
+// first time. A batch's lines are answered like requests; its usage is their sum. A video is a label with the length that was asked
+// for. A fine-tuning job has trained three times the tokens of its file, and what it made is a name only.
 //
 // # Knobs
 //

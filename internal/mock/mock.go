@@ -56,6 +56,7 @@ type server struct {
 	models map[string]Model
 	order  []string
 	store  *store
+	lines  http.Handler // what answers the lines of a batch: the server itself
 }
 
 // New returns the mock as a handler of /v1 and all below it.
@@ -81,6 +82,7 @@ func New(c Config) http.Handler {
 		s.models[m.ID] = m
 		s.order = append(s.order, m.ID)
 	}
+	s.lines = s
 	return s
 }
 
@@ -137,6 +139,20 @@ var routes = []route{
 	{"GET", "files/*", (*call).getFile},
 	{"DELETE", "files/*", (*call).deleteFile},
 	{"GET", "files/*/content", (*call).fileContent},
+	{"GET", "batches", (*call).listBatches},
+	{"POST", "batches", (*call).createBatch},
+	{"GET", "batches/*", (*call).getBatch},
+	{"POST", "batches/*/cancel", (*call).cancelBatch},
+	{"GET", "videos", (*call).listVideos},
+	{"POST", "videos", (*call).createVideo},
+	{"GET", "videos/*", (*call).getVideo},
+	{"DELETE", "videos/*", (*call).deleteVideo},
+	{"GET", "videos/*/content", (*call).videoContent},
+	{"POST", "videos/*/remix", (*call).remixVideo},
+	{"GET", "fine_tuning/jobs", (*call).listTunings},
+	{"POST", "fine_tuning/jobs", (*call).createTuning},
+	{"GET", "fine_tuning/jobs/*", (*call).getTuning},
+	{"POST", "fine_tuning/jobs/*/cancel", (*call).cancelTuning},
 	{"GET", "models", (*call).listModels},
 	{"GET", "models/*", (*call).getModel},
 }

@@ -23,6 +23,9 @@ const (
 	kindResponse
 	kindConversation
 	kindChat
+	kindBatch
+	kindVideo
+	kindTuning
 )
 
 // store keeps each project's objects in memory. A value that was put is never changed, only replaced, so that readers need no
