@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gatehouse/internal/gateway"
+	"gatehouse/internal/steward"
 )
 
 // manual returns docs/operations.md.
@@ -82,6 +83,7 @@ func TestManualNamesEveryMetric(t *testing.T) {
 	ch := make(chan *prometheus.Desc, 100)
 	(*nodeCollector)(nil).Describe(ch)
 	(*gateway.Metrics)(nil).Describe(ch)
+	(*steward.Steward)(nil).Describe(ch)
 	close(ch)
 	served := map[string]bool{}
 	for d := range ch {
