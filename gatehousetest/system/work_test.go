@@ -119,8 +119,8 @@ func explained(tb testing.TB, c *http.Client, n *node, admin, request string) (r
 	return r
 }
 
-// counted returns how many requests, and how many tokens, were counted in all.
-func counted(tb testing.TB, c *http.Client, n *node, admin string) (requests, input, output int64) {
+// countedWork returns how many requests, and how many tokens, were counted in all.
+func countedWork(tb testing.TB, c *http.Client, n *node, admin string) (requests, input, output int64) {
 	tb.Helper()
 	var page struct {
 		Data []struct {
@@ -179,7 +179,7 @@ func TestWorkNobodyAsksFor(t *testing.T) {
 	n.kill()
 	n.wait(t, patience)
 	n = serve(t, s.config)
-	if requests, _, _ := counted(t, web, n, s.AdminKey); requests != 3 {
+	if requests, _, _ := countedWork(t, web, n, s.AdminKey); requests != 3 {
 		t.Errorf("%d requests are counted, want 3", requests)
 	}
 }
@@ -208,10 +208,10 @@ func TestTwoNodesLookOnce(t *testing.T) {
 		ids = append(ids, id)
 	}
 	eventually(t, "all are counted", func() bool {
-		requests, input, output := counted(t, web, a, f.AdminKey)
+		requests, input, output := countedWork(t, web, a, f.AdminKey)
 		return requests == n && input == 11*n && output == 7*n
 	})
-	if requests, _, _ := counted(t, web, b, f.AdminKey); requests != n {
+	if requests, _, _ := countedWork(t, web, b, f.AdminKey); requests != n {
 		t.Errorf("%d requests are counted, want %d", requests, n)
 	}
 	for _, id := range ids {
