@@ -275,6 +275,11 @@ func (c *checkup) contents(tx *store.Tx) error {
 				c.bad("secrets", "put that version back into the pepper", "%d active keys are under pepper version %d, which is not at hand", u.Active, u.Version)
 			}
 		}
+		if _, err := fingerprints(tx, c.peppers, c.keyring, func(name string, version int) {
+			c.bad("secrets", "put the file back that was in use, from your backup", "version %d of the %s is not the one the database was used with", version, name)
+		}); err != nil {
+			return err
+		}
 		if err := c.sealed(tx); err != nil {
 			return err
 		}

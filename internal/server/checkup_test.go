@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -93,6 +94,14 @@ func TestCheckupFindsWhatIsWrong(t *testing.T) {
 		"another version": {func(t *testing.T, c *clinic) {
 			file(t, filepath.Join(c.dir, "pepper"), strings.Replace(secret.NewPeppers().Reveal(), "\n1 ", "\n2 ", 1))
 		}, "secrets", Bad, "1 active keys are under pepper version 1"},
+		"another pepper": {func(t *testing.T, c *clinic) {
+			s, err := Open(t.Context(), c.cfg, Options{Log: io.Discard})
+			if err != nil {
+				t.Fatal(err)
+			}
+			closeOpened(t, s)
+			file(t, filepath.Join(c.dir, "pepper"), secret.NewPeppers().Reveal())
+		}, "secrets", Bad, "version 1 of the pepper is not the one"},
 		"another kek": {func(t *testing.T, c *clinic) {
 			_, s := c.service(t)
 			if _, err := s.Seal(t.Context(), gatehouse.Host(c.org), "s", secret.NewText("sealed-value")); err != nil {

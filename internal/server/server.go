@@ -157,6 +157,9 @@ func Open(ctx context.Context, cfg *Config, opts Options) (_ *Server, err error)
 	if s.policy, err = s.references(); err != nil {
 		return nil, err
 	}
+	if err := s.noteSecrets(ctx, peppers, keyring); err != nil {
+		return nil, err
+	}
 	// Before the ledger, which records what an earlier process left.
 	if err := s.openReplay(); err != nil {
 		return nil, err
