@@ -132,6 +132,8 @@ func (x *exchange) judgeLine(b *batchCall, l *batch.Line, objects *belongings) e
 			if err = x.innerModel(ref); err == nil {
 				err = objects.checkModel(ref.ID, ref.Param)
 			}
+		case ref.Told:
+			err = objects.checkTold(ref.ID, ref.Param)
 		case ref.ID != "":
 			err = objects.check(ref.ID, ref.Param)
 		}

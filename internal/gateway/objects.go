@@ -160,6 +160,7 @@ func (b *belongings) lookAgain(id string, o ownership) (ownership, bool, error) 
 		return ownership{}, false, context.Cause(x.ctx)
 	case <-time.After(time.Second):
 	}
+	b.wait = false // for every other object of this request as well
 	return x.g.owner(x.ctx, id)
 }
 

@@ -89,9 +89,10 @@ const (
 	MadeSession                      // an agent's session
 	MadeEnvironment                  // the environment of a session
 	MadeStore                        // a vector store made for an assistant or a thread
+	MadeCited                        // a file in a container that an answer cites
 
 	// MadeInside are what an answer of a model may hold.
-	MadeInside = MadeItem | MadeContainer | MadeAudio
+	MadeInside = MadeItem | MadeContainer | MadeAudio | MadeCited
 )
 
 // Kind returns the kind of object, as the database names it.
@@ -111,6 +112,8 @@ func (m Made) Kind() string {
 		return "agent.environment"
 	case MadeStore:
 		return "vector_store"
+	case MadeCited:
+		return "container.file"
 	}
 	return "item"
 }
@@ -134,6 +137,7 @@ var madePaths = map[Made][]string{
 	MadeModel:       {"fine_tuned_model", "data[].fine_tuned_model_checkpoint"},
 	MadeThread:      {"thread_id"},
 	MadeStore:       {"tool_resources.file_search.vector_store_ids[]"},
+	MadeCited:       {"output[].content[].annotations[].file_id", "item.content[].annotations[].file_id", "response.output[].content[].annotations[].file_id", "annotation.file_id"},
 	MadeSession:     {"session_id", "session.id"},
 	MadeEnvironment: {"environment.id", "environment.environment_id", "session.environment.id", "session.environment.environment_id"},
 }

@@ -129,6 +129,8 @@ func TestMade(t *testing.T) {
 		{"a session's first event", `{"type":"agent.session.created","session":{"id":"sess_1","environment":{"environment_id":"env_1"}}}`, usage.MadeSession | usage.MadeEnvironment,
 			[]string{"agent.session sess_1", "agent.environment env_1"}},
 		{"a thread with a store of its own", `{"id":"thread_1","tool_resources":{"code_interpreter":{"file_ids":["file-1"]},"file_search":{"vector_store_ids":["vs_1"]}}}`, usage.MadeStore, []string{"vector_store vs_1"}},
+		{"a cited file", `{"output":[{"type":"message","id":"msg_1","content":[{"type":"output_text","text":"x","annotations":[{"type":"container_file_citation","container_id":"cntr_1","file_id":"cfile_1"}]}]}]}`, usage.MadeCited, []string{"container.file cfile_1"}},
+		{"a cited file in a stream", `{"type":"response.output_text.annotation.added","annotation":{"type":"container_file_citation","file_id":"cfile_1"}}`, usage.MadeCited, []string{"container.file cfile_1"}},
 		{"not asked for", `{"output":[{"id":"msg_1"}],"output_file_id":"file-1","thread_id":"thread_1","data":[{"id":"x"}]}`, 0, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
