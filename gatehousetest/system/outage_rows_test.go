@@ -55,6 +55,7 @@ var outages = []outage{
 	{"a secret reference gone", func(t *testing.T) *scene { return lostSecret(t, false) }},
 	{"a secret reference gone, and the node restarted", func(t *testing.T) *scene { return lostSecret(t, true) }},
 	{"another node silent", silentNode},
+	{"trace collector gone", lostCollector},
 	{"request memory at its limit", fullMemory},
 	{"open requests at their limit", fullStreams},
 }
@@ -540,6 +541,27 @@ func silentNode(t *testing.T) *scene {
 	s := on(t, p.a, p.founded, p.client, mockManifest)
 	s.fail = func() { p.b.signal(t, syscall.SIGSTOP) }
 	s.mend = func() { p.b.signal(t, syscall.SIGCONT) }
+	return s
+}
+
+func lostCollector(t *testing.T) *scene {
+	collector := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(collector.Close)
+	p := newProxy(t, strings.TrimPrefix(collector.URL, "http://"))
+	config := configFile(t, singleLines(t.TempDir(), "otlp: {endpoint: 'http://"+p.address+"', insecure: true, timeout: 1s}")...)
+	f := found(t, config)
+	n := serve(t, config)
+	s := on(t, n, f, client(t), mockManifest)
+	s.fail, s.mend = p.refuse, p.restore
+	s.settled = func() {
+		eventually(t, "traces are dropped", func() bool {
+			s.request()
+			return bytes.Contains(n.log.bytes(), []byte("traces are dropped"))
+		})
+	}
+	s.after = func() {
+		eventually(t, "traces are sent again", func() bool { s.request(); return bytes.Contains(n.log.bytes(), []byte("traces are sent again")) })
+	}
 	return s
 }
 
