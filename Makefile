@@ -9,10 +9,10 @@ DATA ?= ./.gatehouse
 FUZZTIME ?= 20s
 SDK := gatehousetest/sdk/node
 
-.PHONY: help run build test bench soak chart lint fmt cover fuzz sdk
+.PHONY: help run build test bench bench-side bench-keys bench-start soak chart lint fmt cover fuzz sdk
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*## "} {printf "  make %-7s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*## "} {printf "  make %-11s %s\n", $$1, $$2}'
 
 run: build ## Build Gatehouse and start it with everything embedded (LISTEN=, DATA=)
 	./bin/gatehouse dev --listen $(LISTEN) --data $(DATA)
@@ -41,6 +41,16 @@ soak: ## Run Gatehouse for 20 minutes under everything that happens in a day (SO
 
 chart: ## Render and lint the Helm chart with Helm's own code, in a module of its own
 	cd deploy/helm/test && $(GO) test ./...
+
+bench-side: build ## Measure beside nginx on this machine: CPU per request and chunk, memory per stream (bench/README.md)
+	@command -v nginx >/dev/null 2>&1 || { echo "nginx is not installed, and without it there is nothing to compare with (Debian: apt-get install nginx-light)"; exit 1; }
+	$(GO) run ./bench side $(BENCH)
+
+bench-keys: ## Measure how a million keys load
+	$(GO) run ./bench keys $(BENCH)
+
+bench-start: build ## Measure start, idle memory and size of the binary
+	$(GO) run ./bench start $(BENCH)
 
 lint: ## gofmt, go vet and staticcheck, all silent
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt wants to change:"; echo "$$out"; echo "run: make fmt"; exit 1; fi

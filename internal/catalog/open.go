@@ -171,7 +171,7 @@ func load(ctx context.Context, db *store.DB) (loaded, error) {
 			loadAll(r, tx.EachProjectUser, (*replica).putMember),
 			loadAll(r, tx.EachServiceAccount, (*replica).putAccount),
 			loadAll(r, tx.EachResource, (*replica).putResource),
-			loadAll(r, tx.EachKey, (*replica).putKey),
+			loadAll(r, tx.LoadKeys, (*replica).putKey),
 			loadAll(r, tx.EachUpstream, (*replica).putUpstream),
 			loadAll(r, tx.EachDeployment, (*replica).putDeployment),
 		)

@@ -42,7 +42,7 @@ func TestPlans(t *testing.T) {
 	}
 	defer func() { _ = side.Close() }()
 	wholeTables := []string{
-		organizationSelect, projectSelect, userSelect, projectUserSelect, serviceAccountSelect, resourceSelect, keySelect, upstreamSelect, deploymentSelect, sealedSelect,
+		organizationSelect, projectSelect, userSelect, projectUserSelect, serviceAccountSelect, resourceSelect, keySelect, keyLoad, upstreamSelect, deploymentSelect, sealedSelect,
 		organizationSelect + ` ORDER BY created_at, id`, // a handful
 		`SELECT COUNT(*) FROM usage_ids`, `SELECT body FROM usage_pages ORDER BY page`, `SELECT body FROM request_pages ORDER BY page`, `SELECT COUNT(*) FROM work`,
 	}
@@ -182,6 +182,7 @@ func useEverything(t *testing.T, db *DB) {
 		note(tx.EachServiceAccount(func(*gatehouse.ServiceAccount) error { return nil }))
 		note(tx.EachResource(func(*gatehouse.Resource) error { return nil }))
 		note(tx.EachKey(func(*gatehouse.Key) error { return nil }))
+		note(tx.LoadKeys(func(*gatehouse.Key) error { return nil }))
 		note(tx.EachUpstream(func(*gatehouse.Upstream) error { return nil }))
 		note(tx.EachDeployment(func(*gatehouse.Deployment) error { return nil }))
 		note(tx.EachSealed(func(*Sealed) error { return nil }))

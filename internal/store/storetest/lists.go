@@ -3,6 +3,8 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -471,4 +473,52 @@ func testCounts(t *testing.T, db *store.DB) {
 			return nil
 		})
 	}
+}
+
+// testLoadKeys proves that the quick way to read all keys says of each what decides about it.
+func testLoadKeys(t *testing.T, db *store.DB) {
+	seed(t, db)
+	policy := func(id string, k gatehouse.Key) *gatehouse.Key {
+		k.ID, k.Class, k.Organization, k.Project, k.OwnerServiceAccount = id, gatehouse.ClassService, "org-a", "proj_1", "svc_acct_1"
+		k.Name, k.Labels, k.Redacted, k.PepperVersion = "name "+id, map[string]string{"a": "b\x1fc"}, "sk-...", 7
+		copy(k.Digest[:], id)
+		return &k
+	}
+	change(t, db, func(tx *store.Tx) error {
+		for _, k := range []*gatehouse.Key{
+			policy("key_0", gatehouse.Key{}),
+			policy("key_1", gatehouse.Key{Models: []string{"a\x1fb", "c"}, Scopes: []string{"models:read"}}),
+			policy("key_2", gatehouse.Key{Models: []string{"a\x1fb", "c"}, Scopes: []string{"models:read"}, RevokedAt: 5}),
+			policy("key_3", gatehouse.Key{AllowedIPs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, SuspendedAt: 6, ExpiresAt: 9}),
+			policy("key_4", gatehouse.Key{SuspendedAt: 6, RevokedAt: 7}),
+			{ID: "key_5", Class: gatehouse.ClassProject, Organization: "org-a", Project: "proj_1", OwnerUser: "user-a"},
+			{ID: "key_6", Class: gatehouse.ClassAdmin, Organization: "org-b", OwnerUser: "user-b"},
+		} {
+			if err := tx.CreateKey(k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	look(t, db, func(tx *store.Tx) error {
+		want, got := map[string]gatehouse.Key{}, map[string]gatehouse.Key{}
+		mark := func(at *gatehouse.Millis) { *at = min(*at, 1) }
+		err := tx.EachKey(func(k *gatehouse.Key) error {
+			k.Name, k.Labels, k.Redacted, k.CreatedAt = "", nil, "", 0
+			if mark(&k.RevokedAt); k.RevokedAt != 0 {
+				k.SuspendedAt = 0 // what is revoked is nothing else
+			}
+			mark(&k.SuspendedAt)
+			want[k.ID] = *k
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		err = tx.LoadKeys(func(k *gatehouse.Key) error { got[k.ID] = *k; return nil })
+		if len(got) != 7 || !reflect.DeepEqual(got, want) {
+			t.Errorf("keys\n got %+v\nwant %+v", got, want)
+		}
+		return err
+	})
 }

@@ -25,6 +25,7 @@ func Run(t *testing.T, open func(tb testing.TB) *store.DB) {
 		{"Lists", testLists},
 		{"ListsWhileChanging", testListsWhileChanging},
 		{"KeyFilters", testKeyFilters},
+		{"LoadKeys", testLoadKeys},
 		{"ResourceKeys", testResourceKeys},
 		{"OrderIsByBytes", testByteOrder},
 		{"Counts", testCounts},
