@@ -219,6 +219,17 @@ deployments:
 		}
 	}
 	must(t, web, http.MethodDelete, n.URL+"/gatehouse/v1/keys/"+made.ID, s.AdminKey, nil, nil)
+	var contoso struct {
+		ID         string
+		Key1, Key2 struct{ Value string }
+	}
+	admin("/gatehouse/v1/resources", map[string]any{"project_id": s.ProjectID, "name": "contoso"}, &contoso)
+	c.addKey("KEY1", contoso.Key1.Value)
+	c.addKey("KEY2", contoso.Key2.Value)
+	keys["old KEY1"], keys["KEY2"] = contoso.Key1.Value, contoso.Key2.Value
+	admin("/gatehouse/v1/resources/"+contoso.ID+"/regenerate_key", map[string]any{"key_name": "Key1"}, &contoso)
+	c.addKey("new KEY1", contoso.Key1.Value)
+	keys["new KEY1"] = contoso.Key1.Value
 
 	// Everything that is answered is looked at: refusals whole, of the others the header.
 	var refusals, headers bytes.Buffer
@@ -253,6 +264,9 @@ deployments:
 		send(http.MethodPost, "/v1/embeddings", keys["service_account"], map[string]any{"model": model, "input": prompt})
 		send(http.MethodPost, "/v1/responses", keys["user"], map[string]any{"model": model, "input": prompt, "metadata": map[string]string{"secret": prompt}})
 		send(http.MethodPost, "/openai/deployments/"+model+"/chat/completions?api-version=2024-10-21", "", messages(model, prompt, false), "Api-Key", keys["project"])
+		for _, name := range []string{"old KEY1", "new KEY1", "KEY2"} {
+			send(http.MethodPost, "/openai/deployments/"+model+"/chat/completions?api-version=2024-10-21", "", messages(model, prompt, false), "Api-Key", keys[name])
+		}
 	}
 	// Bodies that are refused: the reasons must not quote them.
 	for _, text := range []string{

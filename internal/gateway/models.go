@@ -87,6 +87,11 @@ func (x *exchange) serveModels() error {
 	return x.write(text)
 }
 
+// hasRoute reports whether the caller's project may use a route of a deployment.
+func (x *exchange) hasRoute(dep *gatehouse.Deployment) bool {
+	return slices.ContainsFunc(x.routesTo(dep), func(up *gatehouse.Upstream) bool { return up != nil && x.mayReach(up) })
+}
+
 // mayUse reports whether the key's own list of models, if it has one, contains a name.
 func (x *exchange) mayUse(name string) bool {
 	policy := x.id.Key.Policy
@@ -110,8 +115,8 @@ func (x *exchange) describeModels() (any, error) {
 	}
 	all := list{Object: "list", Data: []any{}}
 	for _, dep := range x.g.cfg.Catalog.Deployments(organization, project) {
-		// "*" is not a name anybody can call.
-		if dep.Name != "*" && x.mayUse(dep.Name) {
+		// "*" is not a name anybody can call, and a deployment whose every route is barred to the project is of no use to it.
+		if dep.Name != "*" && x.mayUse(dep.Name) && x.hasRoute(dep) {
 			all.Data = append(all.Data, x.describeModel(dep.Name, dep))
 		}
 	}

@@ -65,6 +65,10 @@ func TestPinnedProject(t *testing.T) {
 	if r.Rule != "no_route_in_region" || len(r.Attempts) != 0 || !strings.Contains(r.Detail, "us (region eastus)") || !strings.Contains(r.Detail, "nowhere (no region)") {
 		t.Errorf("explained as %+v", r)
 	}
+	// What it could not use is not offered to it.
+	if list := g.do("GET", "/v1/models", ""); strings.Contains(list.body, "us-only") || !strings.Contains(list.body, "eu-last") || !strings.Contains(list.body, "spread") {
+		t.Errorf("models: %s", list.body)
+	}
 	// Its only upstream fails: there is no other to try, however many routes there are.
 	eu.set(respond(500, "application/json", `{"error":{"message":"x"}}`))
 	if got := chat("eu-last"); got.status != 500 {
