@@ -58,7 +58,8 @@ func TestUnit(t *testing.T) {
 	if err := os.WriteFile(path, []byte(strings.ReplaceAll(unit, "/usr/bin/gatehouse", "/bin/true")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("systemd-analyze", "verify", path).CombinedOutput(); err != nil || len(strings.TrimSpace(string(out))) > 0 {
+	// It may have something to say about the host's own units too.
+	if out, err := exec.Command("systemd-analyze", "verify", path).CombinedOutput(); err != nil && len(out) == 0 || strings.Contains(string(out), "gatehouse.service") {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
 	out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold=15", path).CombinedOutput()
