@@ -38,7 +38,7 @@ func DefaultModels() []Model {
 		"text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002",
 		"gpt-image-1", "dall-e-2", "dall-e-3",
 		"tts-1", "gpt-4o-mini-tts", "whisper-1", "gpt-4o-transcribe", "gpt-4o-transcribe-diarize",
-		"omni-moderation-latest",
+		"omni-moderation-latest", "sora-2",
 	} {
 		out = append(out, Model{ID: id})
 	}

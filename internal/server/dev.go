@@ -51,6 +51,7 @@ type ReadyAzure struct {
 var devDeployments = []string{
 	"gpt-4o", "gpt-4o-mini", "gpt-4o-mini-tts", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-image-1", "gpt-realtime", "gpt-3.5-turbo-instruct",
 	"omni-moderation-latest", "text-embedding-3-small", "text-embedding-3-large", "tts-1", "whisper-1", "dall-e-2", "dall-e-3", "gpt-image-1.5",
+	"sora-2",
 }
 
 // Dev builds a node on embedded defaults: SQLite, pepper and keys below opts.Data, and the built-in mock as its only upstream.
