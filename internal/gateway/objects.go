@@ -346,17 +346,12 @@ func (x *exchange) idempotencyKey(key string) string {
 	return hex.EncodeToString(sum[:20])
 }
 
-// disown records that the upstream deleted the object the path names.
+// disown records that the upstream deleted the object the path names. It was the caller's, else it had not come that far.
 func (x *exchange) disown() error {
-	o, ok := x.g.objects.get(x.call.Ref)
-	if !ok {
-		return nil
-	}
-	o.deleted = true
+	o := ownership{project: x.id.Principal.Project, upstream: x.answer.upstream.ID, kind: x.call.Op.Deletes, deleted: true}
 	x.g.objects.put(x.call.Ref, o)
-	err := x.g.cfg.Ledger.Disown(gatehouse.Object{ID: x.call.Ref, Project: o.project, Upstream: o.upstream, Kind: o.kind,
+	return x.g.cfg.Ledger.Disown(gatehouse.Object{ID: x.call.Ref, Project: o.project, Upstream: o.upstream, Kind: o.kind,
 		DeletedAt: gatehouse.MillisOf(x.g.cfg.Now())})
-	return err
 }
 
 // stores reports whether the answer created an object that later requests name by id.
