@@ -110,3 +110,46 @@ func TestOpenRefusesAnUnfinishedRestore(t *testing.T) {
 		t.Errorf("Open after the end = %v", err)
 	}
 }
+
+// TestACutOffNodeStopsAfterARestore proves that a node which cannot reach the database while that is restored accepts what it knew
+// until its lease is over and no longer, that the others wait for it until then, and that it loads everything again when it is back.
+func TestACutOffNodeStopsAfterARestore(t *testing.T) {
+	url := database(t, storetest.Postgres(t), 2)
+	host := open(t, url)
+	var file bytes.Buffer
+	if err := host.Dump(t.Context(), &file, &store.Backup{}); err != nil {
+		t.Fatal(err)
+	}
+	link, through := through(t, url)
+	const staleness = 3 * time.Second
+	a, b := startNode(t, url, "a", staleness), startNode(t, through, "b", staleness)
+	last := createKey(t, host, 2) // what the backup does not have
+	eventually(t, "both nodes follow", func() bool { return a.Applied() == last && b.Applied() == last })
+	link.cut()
+	cut := time.Now()
+	if _, err := host.Restore(t.Context(), bytes.NewReader(file.Bytes()), store.Restoration{Replace: true, Margin: 10}); err != nil {
+		t.Fatal(err)
+	}
+	ended, err := host.EndRestore(t.Context(), gatehouse.Event{Type: "installation.restored"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node that is there serves the backup", func() bool { return a.Fresh() && a.Applied() >= ended && a.Key(publicID(2)) == nil })
+	seq, err := revokeKey(t.Context(), a.db, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if effect := a.Settle(t.Context(), seq); effect.Everywhere && b.Fresh() {
+		t.Error("a revocation was said to be everywhere while a node from before the restore served")
+	}
+	eventually(t, "the node that is cut off stops", func() bool { return !b.Fresh() })
+	if after := time.Since(cut); after > staleness+10*time.Second {
+		t.Errorf("it stopped after %v, its lease was %v", after, staleness)
+	}
+	eventually(t, "nobody waits for it any more", func() bool { return a.Settle(t.Context(), seq).Everywhere })
+	link.join()
+	eventually(t, "it loads everything again", func() bool { return b.Fresh() && b.Applied() >= seq })
+	if b.accepts(0) || b.accepts(2) || !b.accepts(1) {
+		t.Errorf("it accepts keys 0, 1, 2: %v, %v, %v; want only 1", b.accepts(0), b.accepts(1), b.accepts(2))
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"gatehouse/internal/admin"
 	"gatehouse/internal/secret"
 	"gatehouse/internal/store"
+	"gatehouse/internal/store/storetest"
 )
 
 // clinic is an installation on disk and how to spoil it.
@@ -30,9 +31,18 @@ type clinic struct {
 
 func newClinic(t *testing.T) *clinic {
 	t.Helper()
+	return newClinicOn(t, "")
+}
+
+// newClinicOn uses a database; "" is one of SQLite below its own folder.
+func newClinicOn(t *testing.T, database string) *clinic {
+	t.Helper()
 	c := &clinic{dir: t.TempDir()}
+	if database == "" {
+		database = "sqlite:" + filepath.Join(c.dir, "data", "gatehouse.db")
+	}
 	c.path = filepath.Join(c.dir, "gatehouse.yaml")
-	c.lines = []string{"listen: 127.0.0.1:0", "ops_listen: 127.0.0.1:0", "data: " + filepath.Join(c.dir, "data"), "database: sqlite:" + filepath.Join(c.dir, "data", "gatehouse.db"),
+	c.lines = []string{"listen: 127.0.0.1:0", "ops_listen: 127.0.0.1:0", "data: " + filepath.Join(c.dir, "data"), "database: " + database,
 		"pepper: file://" + filepath.Join(c.dir, "pepper"), "kek: file://" + filepath.Join(c.dir, "kek")}
 	c.write(t)
 	f, err := Init(t.Context(), c.cfg, InitRequest{Organization: "Acme", Owner: "Ann"})
@@ -159,6 +169,32 @@ func TestCheckupFindsWhatIsWrong(t *testing.T) {
 				t.Errorf("something is wrong with a fresh installation:\n%s", checksText(checks))
 			}
 		})
+	}
+}
+
+// TestCheckupOnPostgres proves that another machine's database and clock are looked at, and that one that takes no changes shows.
+func TestCheckupOnPostgres(t *testing.T) {
+	url := storetest.Postgres(t)
+	c := newClinicOn(t, url)
+	wants := func(area string, verdict Verdict, found string) {
+		t.Helper()
+		checks := Checkup(t.Context(), c.path, CheckupRequest{})
+		if !slices.ContainsFunc(checks, func(check Check) bool {
+			return check.Area == area && check.Verdict == verdict && strings.Contains(check.Found, found)
+		}) {
+			t.Errorf("no check of %s is %s with %q; found:\n%s", area, verdict, found, checksText(checks))
+		}
+	}
+	wants("database", Good, "postgres answers in")
+	wants("clock", Good, "of the database's")
+	c.lines[3] = "database: " + url + "?default_transaction_read_only=on"
+	c.write(t)
+	wants("database", Bad, "it takes no changes")
+	c.lines[3] = "database: postgres://nobody:hunter2secret@127.0.0.1:1/none"
+	c.write(t)
+	wants("database", Bad, "not available")
+	if text := checksText(Checkup(t.Context(), c.path, CheckupRequest{})); strings.Contains(text, "hunter2secret") {
+		t.Errorf("a password is shown:\n%s", text)
 	}
 }
 
