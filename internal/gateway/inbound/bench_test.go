@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -73,6 +74,7 @@ func BenchmarkRequest(b *testing.B) {
 				}
 				request, buf := []byte(sdkHead+strings.Repeat("x", 2048)), make([]byte, 4096)
 				b.ReportAllocs()
+				began := cpu(b)
 				for b.Loop() {
 					_, err := nc.Write(request)
 					must(b, err)
@@ -84,6 +86,7 @@ func BenchmarkRequest(b *testing.B) {
 						}
 					}
 				}
+				b.ReportMetric(float64(cpu(b)-began)/float64(b.N), "cpu-ns/op")
 			})
 		}
 	}
@@ -119,11 +122,13 @@ func BenchmarkChunk(b *testing.B) {
 			must(b, err)
 			buf := make([]byte, 4096)
 			b.ReportAllocs()
+			began := cpu(b)
 			for b.Loop() {
 				next <- struct{}{}
 				_, err := nc.Read(buf)
 				must(b, err)
 			}
+			b.ReportMetric(float64(cpu(b)-began)/float64(b.N), "cpu-ns/op")
 		})
 	}
 }
@@ -169,6 +174,14 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
+// cpu returns the processor time that this process has used: on a busy machine it says more than the clock on the wall.
+func cpu(tb testing.TB) time.Duration {
+	tb.Helper()
+	var u syscall.Rusage
+	must(tb, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // held returns the bytes of heap and stacks in use.
 func held() int64 {
 	var m runtime.MemStats
@@ -177,4 +190,43 @@ func held() int64 {
 	}
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapInuse + m.StackInuse)
+}
+
+// BenchmarkLook is one look at 1,000 connections whose handlers run, as happens five times a second.
+func BenchmarkLook(b *testing.B) {
+	const n = 1000
+	for _, session := range []bool{false, true} {
+		b.Run(fmt.Sprintf("tls=%t", session), func(b *testing.B) {
+			l := newLasting()
+			l.began, l.ended = make(chan struct{}, n), make(chan error, n)
+			server, client := secureBench(b)
+			if !session {
+				server = nil
+			}
+			s, address := serving(b, Config{Handler: l, TLS: server})
+			s.finish.Do(func() { close(s.stop) }) // this is the watching goroutine now
+			for range n {
+				var nc net.Conn = dial(b, address)
+				if session {
+					nc = tls.Client(nc, client)
+				}
+				_, err := io.WriteString(nc, lastingGet)
+				must(b, err)
+				<-l.began
+			}
+			var open []*conn
+			s.lasting(nil)
+			began := cpu(b)
+			for b.Loop() {
+				open = s.lasting(open[:0])
+				for _, c := range open {
+					if c.callerLeft() {
+						b.Fatal("a caller that waits was taken for gone")
+					}
+				}
+			}
+			b.ReportMetric(float64(cpu(b)-began)/float64(b.N)/n, "cpu-ns/conn")
+			close(l.release)
+		})
+	}
 }

@@ -106,6 +106,41 @@ func TestCallerLeaves(t *testing.T) {
 	}
 }
 
+// TestManyCallersLeave notices a crowd that leaves at once, and nobody of the one that stays.
+func TestManyCallersLeave(t *testing.T) {
+	const n = 500
+	l := newLasting()
+	l.began, l.ended = make(chan struct{}, 2*n), make(chan error, 2*n)
+	_, address := serving(t, Config{Handler: l})
+	var leavers []*caller
+	for i := range 2 * n {
+		c := dial(t, address)
+		c.send(lastingGet)
+		if i%2 == 0 {
+			leavers = append(leavers, c)
+		}
+	}
+	for range 2 * n {
+		<-l.began
+	}
+	for _, c := range leavers {
+		c.Close()
+	}
+	left := time.Now()
+	for range n {
+		if err := <-l.ended; !errors.Is(err, context.Canceled) {
+			t.Fatalf("ended with %v", err)
+		}
+	}
+	t.Logf("%d of %d callers left; the last request was cancelled after %v", n, 2*n, time.Since(left).Round(time.Millisecond))
+	close(l.release)
+	for range n {
+		if err := <-l.ended; err != nil {
+			t.Fatalf("a caller that stayed ended with %v", err)
+		}
+	}
+}
+
 // TestCallerStays leaves a caller alone that waits, and one that sends its next request meanwhile.
 func TestCallerStays(t *testing.T) {
 	l := newLasting()
