@@ -73,7 +73,7 @@ func TestBatch(t *testing.T) {
 
 func TestVideos(t *testing.T) {
 	h := serve(t)
-	if res, body := h.do("POST", "/v1/videos", object{"prompt": "a cat"}); res.StatusCode != 404 {
+	if res, body := h.do("POST", "/v1/videos", object{"model": "sora-9", "prompt": "a cat"}); res.StatusCode != 404 {
 		t.Fatalf("a model the mock was not given: %d %s", res.StatusCode, body)
 	}
 	v := h.json("POST", "/v1/videos", object{"model": "gpt-4o", "prompt": "a cat", "seconds": "8"})
