@@ -35,6 +35,7 @@ type plan struct {
 	workers  int
 	atLeast  int64 // requests, or the verdict is bad
 	data     string
+	profiles string // folder for heap profiles of each look; "": none
 }
 
 func main() {
@@ -47,6 +48,7 @@ func main() {
 	flag.IntVar(&p.workers, "workers", 96, "requests at once, at most")
 	flag.Int64Var(&p.atLeast, "requests", -1, "the least number of requests for a good verdict (default 250 a second)")
 	flag.StringVar(&p.data, "data", "", "data folder (default: a temporary one)")
+	flag.StringVar(&p.profiles, "profiles", "", "folder for a heap profile of each look (go tool pprof -base first.heap last.heap)")
 	child := flag.Bool("serve", false, "be the Gatehouse that is looked at; for this program itself")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
