@@ -28,7 +28,11 @@ type body struct {
 }
 
 func (b *body) release(m *memory) {
-	if b.pooled != nil {
+	switch {
+	case b.pooled == nil:
+	case len(*b.pooled) == mediumBody:
+		mediumPool.Put(b.pooled)
+	default:
 		bodyPool.Put(b.pooled)
 	}
 	if b.form != nil {
@@ -185,10 +189,20 @@ func (x *exchange) buffer() error {
 		}
 		return x.grow(buf[:n])
 	}
-	if err := x.take(size); err != nil {
+	held := size
+	if size <= mediumBody {
+		held = mediumBody
+	}
+	if err := x.take(held); err != nil {
 		return err
 	}
-	data := make([]byte, size)
+	var data []byte
+	if size <= mediumBody {
+		x.body.pooled = mediumPool.Get().(*[]byte)
+		data = (*x.body.pooled)[:size]
+	} else {
+		data = make([]byte, size)
+	}
 	n, err := io.ReadFull(x.r.Body, data)
 	x.record.BytesIn = int64(n)
 	if err != nil {

@@ -30,6 +30,12 @@ const smallBody = 64 << 10
 
 var bodyPool = sync.Pool{New: func() any { b := make([]byte, smallBody); return &b }}
 
+// mediumBody is the size up to which larger bodies have a pool of their own: a long conversation is a hundred kilobytes, and making
+// and collecting so much for each request costs more than to copy it does.
+const mediumBody = 128 << 10
+
+var mediumPool = sync.Pool{New: func() any { b := make([]byte, mediumBody); return &b }}
+
 // copyBuffer is what answers are copied through.
 const copyBuffer = 16 << 10
 

@@ -56,32 +56,33 @@ func (r *recorder) usage(b *Batch) error {
 	if len(b.Usage) == 0 {
 		return nil
 	}
-	rows := make([]gatehouse.Usage, 0, len(b.Usage))
+	stored := make([]gatehouse.Usage, len(b.Usage))
+	rows := make([]*gatehouse.Usage, len(b.Usage))
 	for i := range b.Usage {
 		if b.Usage[i].ID == "" {
 			return fmt.Errorf("record usage: no id")
 		}
-		rows = append(rows, storable(b.Usage[i]))
+		stored[i] = storable(b.Usage[i])
+		rows[i] = &stored[i]
 	}
-	byID := func(a, b gatehouse.Usage) int { return cmp.Compare(a.ID, b.ID) }
-	slices.SortStableFunc(rows, byID)
-	rows = slices.CompactFunc(rows, func(a, b gatehouse.Usage) bool { return a.ID == b.ID }) // the first one stands
+	slices.SortStableFunc(rows, func(a, b *gatehouse.Usage) int { return cmp.Compare(a.ID, b.ID) })
+	rows = slices.CompactFunc(rows, func(a, b *gatehouse.Usage) bool { return a.ID == b.ID }) // the first one stands
 	fresh, err := r.claim(&insertUsageIDs, `SELECT page FROM usage_ids WHERE id = $1`, len(rows), func(i int) string { return rows[i].ID })
 	if err != nil {
 		return err
 	}
 	if fresh != nil {
 		i := -1
-		rows = slices.DeleteFunc(rows, func(gatehouse.Usage) bool { i++; return !fresh[i] })
+		rows = slices.DeleteFunc(rows, func(*gatehouse.Usage) bool { i++; return !fresh[i] })
 	}
 	if len(rows) == 0 {
 		return nil
 	}
 	p := newPacker()
 	r.settled = make(map[string]bool, len(rows))
-	for i := range rows {
-		p.record(func() { p.usage(&rows[i]) })
-		r.settled[rows[i].ID] = true
+	for _, u := range rows {
+		p.record(func() { p.usage(u) })
+		r.settled[u.ID] = true
 	}
 	if err := insertUsagePages.rows(r, 1, func(args []any, _ int) []any { return append(args, r.page, p.body()) }, nil); err != nil {
 		return err
@@ -126,32 +127,37 @@ func (r *recorder) requests(b *Batch) error {
 	if len(b.Requests) == 0 {
 		return nil
 	}
-	rows := make([]*gatehouse.Request, 0, len(b.Requests))
+	type row struct {
+		id string // as it is stored
+		q  *gatehouse.Request
+	}
+	rows := make([]row, len(b.Requests))
 	for i := range b.Requests {
-		if b.Requests[i].ID == "" {
+		q := &b.Requests[i]
+		if q.ID == "" {
 			return fmt.Errorf("record request: no id")
 		}
-		rows = append(rows, &b.Requests[i])
+		rows[i] = row{ident(q.ID), q}
 	}
-	slices.SortStableFunc(rows, func(a, b *gatehouse.Request) int { return cmp.Compare(ident(a.ID), ident(b.ID)) })
-	rows = slices.CompactFunc(rows, func(a, b *gatehouse.Request) bool { return ident(a.ID) == ident(b.ID) }) // the first one stands
-	var own []*gatehouse.Request
-	for _, q := range rows {
-		if !r.settled[ident(q.ID)] {
-			own = append(own, q)
+	slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(a.id, b.id) })
+	rows = slices.CompactFunc(rows, func(a, b row) bool { return a.id == b.id }) // the first one stands
+	var own []string
+	for _, w := range rows {
+		if !r.settled[w.id] {
+			own = append(own, w.id)
 		}
 	}
 	if len(own) > 0 {
-		fresh, err := r.claim(&insertRequestIDs, `SELECT page FROM request_ids WHERE id = $1`, len(own), func(i int) string { return ident(own[i].ID) })
+		fresh, err := r.claim(&insertRequestIDs, `SELECT page FROM request_ids WHERE id = $1`, len(own), func(i int) string { return own[i] })
 		if err != nil {
 			return err
 		}
 		if fresh != nil {
-			known := map[*gatehouse.Request]bool{}
-			for i, q := range own {
-				known[q] = !fresh[i]
+			known := map[string]bool{}
+			for i, id := range own {
+				known[id] = !fresh[i]
 			}
-			rows = slices.DeleteFunc(rows, func(q *gatehouse.Request) bool { return known[q] })
+			rows = slices.DeleteFunc(rows, func(w row) bool { return known[w.id] })
 		}
 	}
 	if len(rows) == 0 {
@@ -159,13 +165,13 @@ func (r *recorder) requests(b *Batch) error {
 	}
 	p := newPacker()
 	var named []*gatehouse.Request
-	for _, q := range rows {
-		stored := *q
-		stored.ID = ident(q.ID)
-		own := !r.settled[stored.ID]
+	for _, w := range rows {
+		stored := *w.q
+		stored.ID = w.id
+		own := !r.settled[w.id]
 		p.record(func() { p.request(&stored, &own) })
-		if q.ClientRequestID != "" {
-			named = append(named, q)
+		if w.q.ClientRequestID != "" {
+			named = append(named, w.q)
 		}
 	}
 	slices.SortFunc(named, func(a, b *gatehouse.Request) int {

@@ -57,15 +57,14 @@ var insertRollups = insert{op: "record sums", columns: 32,
 		video_milliseconds = rollups.video_milliseconds + excluded.video_milliseconds, trained = rollups.trained + excluded.trained`}
 
 // rollup adds usage that was not counted before, as it is stored, to the sums.
-func (r *recorder) rollup(fresh []gatehouse.Usage) error {
+func (r *recorder) rollup(fresh []*gatehouse.Usage) error {
 	type sum struct {
 		key rollupKey
 		Sums
 	}
 	sums := map[rollupKey]*sum{}
 	var before [3]*sum // most often the next request counts in the same sums
-	for i := range fresh {
-		u := &fresh[i]
+	for _, u := range fresh {
 		for j, w := range widths {
 			key := rollupKey{u.Organization, u.Product, w.millis, floor(int64(u.At), w.millis), u.Project, u.Key, u.User, u.ServiceAccount, u.Model, u.ServiceTier, u.Batch}
 			s := before[j]
