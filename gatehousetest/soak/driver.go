@@ -61,9 +61,8 @@ const (
 
 var kindNames = [...]string{"json", "stream", "embedding", "list", "upload", "cancelled", "upstream error", "cut stream", "key change", "apply"}
 
-// weights are how often each kind comes, in a hundred; changes come by their own clock. A node remembers who owns each file, up to
-// a bound that a day's uploads do not reach: about 350 bytes each, which is why they are few.
-var weights = [...]int{jsonChat: 41, streamChat: 25, embedding: 10, listing: 8, upload: 1, cancelled: 6, failed: 6, cut: 3}
+// weights are how often each kind comes, in a hundred; changes come by their own clock.
+var weights = [...]int{jsonChat: 38, streamChat: 25, embedding: 10, listing: 8, upload: 4, cancelled: 6, failed: 6, cut: 3}
 
 func newDriver(p *plan, g *gatehouse) *driver {
 	transport := &http.Transport{MaxIdleConnsPerHost: p.workers, IdleConnTimeout: time.Minute,

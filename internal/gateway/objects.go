@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,11 +20,13 @@ import (
 type objectCache struct {
 	shards [64]struct {
 		mu   sync.Mutex
-		byID map[string]ownership // guarded by mu
+		byID map[string]*ownership // guarded by mu
 	}
+	mu     sync.Mutex
+	shared map[ownership]*ownership // guarded by mu: what many objects have in common is kept once
 }
 
-// ownership is who owns an object and where it lives.
+// ownership is who owns an object and where it lives. What is in the cache never changes.
 type ownership struct {
 	project    string
 	upstream   string
@@ -33,13 +36,18 @@ type ownership struct {
 	deleted    bool
 }
 
-// objectsPerShard bounds the cache: beyond it a shard starts again empty, and the database answers.
-const objectsPerShard = 4096
+const (
+	// objectsPerShard bounds the cache to 32,768 objects, some 4 MB: beyond it a shard starts again empty, and the database answers.
+	objectsPerShard = 512
+	// maxShared bounds how many ownerships are remembered in order to share them.
+	maxShared = 1024
+)
 
 func (c *objectCache) init() {
 	for i := range c.shards {
-		c.shards[i].byID = make(map[string]ownership)
+		c.shards[i].byID = make(map[string]*ownership)
 	}
+	c.shared = make(map[ownership]*ownership)
 }
 
 func (c *objectCache) shard(id string) int {
@@ -54,33 +62,52 @@ func (c *objectCache) get(id string) (ownership, bool) {
 	s := &c.shards[c.shard(id)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o, ok := s.byID[id]
-	return o, ok
+	if o := s.byID[id]; o != nil {
+		return *o, true
+	}
+	return ownership{}, false
 }
 
 func (c *objectCache) put(id string, o ownership) {
-	s := &c.shards[c.shard(id)]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.byID) >= objectsPerShard {
-		clear(s.byID)
-	}
-	s.byID[id] = o
+	c.set(id, o, func(*ownership) bool { return true })
 }
 
 // add puts what was just made, and reports whether it did: not where another project has an object of that id.
 func (c *objectCache) add(id string, o ownership) bool {
+	return c.set(id, o, func(old *ownership) bool { return old == nil || old.project == o.project })
+}
+
+// set puts o unless the entry that stands there forbids it.
+func (c *objectCache) set(id string, o ownership, may func(old *ownership) bool) bool {
+	kept := c.share(o)
 	s := &c.shards[c.shard(id)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old, ok := s.byID[id]; ok && old.project != o.project {
+	if !may(s.byID[id]) {
 		return false
 	}
 	if len(s.byID) >= objectsPerShard {
 		clear(s.byID)
 	}
-	s.byID[id] = o
+	s.byID[strings.Clone(id)] = kept // it may be a part of a whole request's head
 	return true
+}
+
+// share returns the one copy of an ownership that all objects with it refer to, with texts of its own.
+func (c *objectCache) share(o ownership) *ownership {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if kept := c.shared[o]; kept != nil {
+		return kept
+	}
+	for _, text := range []*string{&o.project, &o.upstream, &o.kind, &o.deployment, &o.model} {
+		*text = strings.Clone(*text)
+	}
+	if len(c.shared) >= maxShared {
+		clear(c.shared)
+	}
+	c.shared[o] = &o
+	return &o
 }
 
 // owner returns who owns id, or ok false when nobody recorded it or it was deleted: from memory, else from the database.
