@@ -220,8 +220,16 @@ http {
 	if err := errors.Join(await(p.address), await(p.tls)); err != nil {
 		return nil, w.explain("nginx.log", err)
 	}
-	p.pids, err = childrenOf(p.cmd.Process.Pid) // the master does nothing
-	return p, err
+	// The master does nothing; it listens before its workers are there.
+	for deadline := time.Now().Add(20 * time.Second); len(p.pids) < workers; time.Sleep(10 * time.Millisecond) {
+		if p.pids, err = childrenOf(p.cmd.Process.Pid); err != nil {
+			return nil, err
+		}
+		if time.Now().After(deadline) {
+			return nil, w.explain("nginx.log", fmt.Errorf("nginx has %d of %d workers", len(p.pids), workers))
+		}
+	}
+	return p, nil
 }
 
 // explain adds the end of a log to an error.
