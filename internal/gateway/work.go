@@ -34,7 +34,15 @@ func (x *exchange) says() said {
 // object began nothing that could be asked for later, and stays the request's own.
 func (x *exchange) beginWork() {
 	kind := x.call.Op.Begins
-	if kind == "" || x.settlement.Released || x.record.Status >= 300 {
+	if kind == "" || x.settlement.Released {
+		return
+	}
+	if x.unanswered() && (kind != gatehouse.WorkResponse || x.background) {
+		// It may be at work, and nobody knows its name: what it may cost at most stands.
+		x.settlement.Units = gatehouse.Units{Input: x.charge.Input, Output: x.charge.Output, VideoMilliseconds: x.charge.VideoMilliseconds}
+		return
+	}
+	if x.record.Status >= 300 {
 		return
 	}
 	s := x.says()
@@ -60,6 +68,12 @@ func (x *exchange) beginWork() {
 	now := x.g.cfg.Now()
 	x.settlement.Work = &gatehouse.Work{ID: s.id, Kind: kind, UpstreamID: x.answer.upstream.ID, Poll: path,
 		Expires: gatehouse.MillisOf(now.Add(work.Bound(kind))), Next: gatehouse.MillisOf(now.Add(firstLook))}
+}
+
+// unanswered reports whether the last attempt was sent and its answer never came.
+func (x *exchange) unanswered() bool {
+	n := len(x.record.Attempts)
+	return n > 0 && x.record.Attempts[n-1].Status == 0 && x.consumed
 }
 
 func confidence(reported bool) gatehouse.Confidence {

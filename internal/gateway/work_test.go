@@ -216,6 +216,36 @@ func TestACallerThatLeavesWorkInTheBackground(t *testing.T) {
 	}
 }
 
+// TestWorkWhoseAnswerNeverCame lets the upstream break off after it had the whole request: what it may cost at most stands, under
+// the request's own id, for nobody knows the object's.
+func TestWorkWhoseAnswerNeverCame(t *testing.T) {
+	g, s, _, _ := newWorkGate(t)
+	for name, c := range map[string]struct {
+		path, body string
+		units      func(u *gatehouse.Units, sent int64) bool
+	}{
+		"a background response": {"/v1/responses", `{"model":"smart","input":"x","background":true,"max_output_tokens":70000}`,
+			func(u *gatehouse.Units, sent int64) bool { return u.Output == 70000 && u.Input >= sent }},
+		"a video": {"/v1/videos", `{"model":"smart","prompt":"a cat","seconds":"8"}`,
+			func(u *gatehouse.Units, _ int64) bool { return u.VideoMilliseconds == 8000 }},
+		"a response in the foreground": {"/v1/responses", `{"model":"smart","input":"x","max_output_tokens":70000}`,
+			func(u *gatehouse.Units, sent int64) bool { return u.Output == 0 && u.Input > 0 && u.Input < sent }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.set(func(*gatehousetest.Exchange) error { return errors.New("the server ends before it answers") })
+			a := g.do("POST", c.path, c.body)
+			if a.status != http.StatusBadGateway {
+				t.Fatalf("answer %d %s", a.status, a.body)
+			}
+			g.flush()
+			u := g.usage(a.id())
+			if u == nil || u.Confidence != gatehouse.Estimated || !c.units(&u.Units, int64(len(c.body))) {
+				t.Errorf("usage = %+v", u)
+			}
+		})
+	}
+}
+
 func TestRetrievesCostNothingAndShowTheEnd(t *testing.T) {
 	g, s, up, ends := newWorkGate(t)
 	for _, object := range []string{"resp_1", "thread_1", "run_1", "video_1", "ftjob-1", "batch_1"} {
