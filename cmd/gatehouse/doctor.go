@@ -57,6 +57,9 @@ func (c *cli) doctor() *cobra.Command {
 	var req server.CheckupRequest
 	cmd := c.command("doctor [flags]", "Look for what is wrong, and explain a refusal", cobra.NoArgs, func(ctx context.Context, _ []string) error {
 		asked := c.remote.url != "" || c.remote.adminKey != "" || c.remote.adminKeyFile != ""
+		if config == "" && pasted == "" && (c.getenv("GATEHOUSE_URL") != "" || c.getenv("GATEHOUSE_ADMIN_KEY") != "") {
+			asked = true // the server that every other command here speaks with
+		}
 		if config == "" && pasted == "" && !asked {
 			return hint(usagef("there is nothing to look at"), "Give --config FILE on the host of a node, --url and an admin key, or --explain-response FILE.")
 		}

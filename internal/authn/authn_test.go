@@ -156,6 +156,7 @@ func TestTexts(t *testing.T) {
 		"a word":       {"hello", "invalid_api_key", authn.KeyMalformed, "Incorrect API key provided: .... "},
 		"cut":          {k.text[:len(k.text)-1], "invalid_api_key", authn.KeyMalformed, "has 75 characters, this one has 74"},
 		"mistyped":     {strings.Replace(k.text, "gtk", "gtk0", 1), "invalid_api_key", authn.KeyMalformed, "checksum does not hold"},
+		"one letter":   {k.text[:60] + swapped(k.text[60]) + k.text[61:], "invalid_api_key", authn.KeyMalformed, "has the right length"},
 		"masked":       {k.text[:60] + "!" + k.text[61:], "invalid_api_key", authn.KeyMalformed, "Incorrect API key provided: sk-proj-..." + k.text[71:] + ". "},
 		"elsewhere":    {elsewhere, "invalid_api_key", authn.KeyOtherInstallation, "another Gatehouse installation"},
 		"unknown":      {w.draft(gatehouse.ClassProject).text, "invalid_api_key", authn.KeyUnknown, "Check that you use the key exactly"},
@@ -724,4 +725,12 @@ func crowd(b *testing.B, n int) (*world, []string) {
 	must(b, err)
 	w.auth = authn.New(authn.Config{Catalog: full, Peppers: w.peppers, Install: install, Now: time.Now})
 	return w, keys
+}
+
+// swapped returns another character of Base62.
+func swapped(c byte) string {
+	if c == 'a' {
+		return "b"
+	}
+	return "a"
 }

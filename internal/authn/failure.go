@@ -77,7 +77,11 @@ func (a *Authenticator) refuseText(in *Presented, out *Identity, now time.Time, 
 	if isKey {
 		return a.refuse(in, out, incorrect(KeyOtherInstallation, masked, hintElsewhere))
 	}
-	if length := secret.KeyLength(in.Key); length != 0 {
+	switch length := secret.KeyLength(in.Key); length {
+	case 0:
+	case len(in.Key):
+		return a.refuse(in, out, incorrect(KeyMalformed, masked, hintMistyped))
+	default:
 		return a.refuse(in, out, incorrect(KeyMalformed, masked, fmt.Sprintf(hintChecksum, length, len(in.Key))))
 	}
 	return a.refuse(in, out, incorrect(KeyMalformed, masked, hintMalformed))

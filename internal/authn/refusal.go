@@ -68,7 +68,8 @@ func incorrect(rule Rule, masked, hint string) *gatehouse.Error {
 
 const (
 	hintWrong     = "Check that you use the key exactly as it was shown when it was created; it cannot be shown again. The administrator of this gateway can create another one (gatehouse keys create)."
-	hintChecksum  = "It looks like a key of this gateway, but its checksum does not hold: it was cut, extended or mistyped. A whole key of its class has %d characters, this one has %d."
+	hintChecksum  = "It looks like a key of this gateway, but its checksum does not hold: it was cut or extended. A whole key of its class has %d characters, this one has %d."
+	hintMistyped  = "It looks like a key of this gateway and has the right length, but its checksum does not hold: a character of it is wrong. Copy it again."
 	hintMalformed = "This gateway accepts the keys it issued itself: they begin with sk-proj-gtk, sk-svcacct-gtk, sk-user-gtk, sk-admin-gtk or sk-azure-gtk. Ask the administrator of this gateway for one."
 	hintElsewhere = "It is a well-formed key of another Gatehouse installation. Check the base URL, or ask the administrator of this gateway for a key of this one."
 )
