@@ -31,7 +31,7 @@ import (
 	"gatehouse/internal/store"
 )
 
-// Config is what the API serves from. Every field but TrustedProxies and PublicURL is required.
+// Config is what the API serves from. Every field but TrustedProxies, PublicURL and Health is required.
 type Config struct {
 	Admin          *admin.Service
 	Auth           *authn.Authenticator
@@ -41,6 +41,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	PublicURL      string
 	Logger         *slog.Logger
+	// Health returns what this node knows of its routes at this moment, newer than what it recorded; nil: what is recorded counts.
+	Health func() *gatehouse.NodeHealth
 }
 
 // maxBody is the most a request to the API may hold; a manifest is the largest.

@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -60,6 +61,13 @@ func (a *API) deploymentsStatus(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.cfg.Health != nil {
+		own := a.cfg.Health()
+		nodes = append(slices.DeleteFunc(nodes, func(h gatehouse.NodeHealth) bool { return h.Process == own.Process }), *own)
+	}
+	slices.SortStableFunc(nodes, func(a, b gatehouse.NodeHealth) int {
+		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Process, b.Process))
+	})
 	if name := c.URL.Query().Get("name"); name != "" {
 		deps = slices.DeleteFunc(deps, func(d gatehouse.Deployment) bool { return d.Name != name })
 		if len(deps) == 0 {

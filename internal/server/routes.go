@@ -25,11 +25,10 @@ func (s *Server) reportHealth(ctx context.Context) {
 	defer idle.Stop()
 	var last []gatehouse.RouteHealth
 	for first := true; ; first = false {
-		if routes := s.gateway.Health(); first || !slices.Equal(routes, last) {
-			h := &gatehouse.NodeHealth{Node: s.cfg.Node, Process: s.catalog.Process(), At: gatehouse.MillisOf(s.opts.Now()), Routes: routes}
+		if h := s.health(); first || !slices.Equal(h.Routes, last) {
 			switch err := s.db.Record(ctx, store.Batch{Health: h}); {
 			case err == nil:
-				last = routes
+				last = h.Routes
 			case !errors.Is(err, context.Canceled):
 				s.log.Warn("the state of routes cannot be recorded", "error", err)
 			}
@@ -44,6 +43,11 @@ func (s *Server) reportHealth(ctx context.Context) {
 		case <-s.gateway.HealthChanged():
 		}
 	}
+}
+
+// health is what this node knows of its routes at this moment.
+func (s *Server) health() *gatehouse.NodeHealth {
+	return &gatehouse.NodeHealth{Node: s.cfg.Node, Process: s.catalog.Process(), At: gatehouse.MillisOf(s.opts.Now()), Routes: s.gateway.Health()}
 }
 
 // pause waits, unless ctx ends first, which it reports with false.
