@@ -27,15 +27,15 @@ type loadResult struct {
 	Example string        // of a failure
 }
 
-// loader is one run of load: connections that each send the same request again and again.
+// loader is one run of load: connections that each send the same requests in turn, again and again.
 type loader struct {
-	address string
-	request []byte
-	rate    int // requests a second over all connections; 0: as many as there is time for
-	chunks  bool
-	done    atomic.Int64
-	failed  atomic.Int64
-	example atomic.Pointer[string]
+	address  string
+	requests [][]byte // alike but for their keys
+	rate     int      // requests a second over all connections; 0: as many as there is time for
+	chunks   bool
+	done     atomic.Int64
+	failed   atomic.Int64
+	example  atomic.Pointer[string]
 
 	mu    sync.Mutex
 	times []time.Duration // guarded by mu
@@ -49,6 +49,7 @@ func load(ctx context.Context, args []string) error {
 	f.IntVar(&l.rate, "rate", 0, "requests a second; 0: saturate")
 	conns := f.Int("connections", 32, "connections")
 	credential := f.String("credential", "", "value of the header Authorization")
+	credentials := f.String("credentials", "", "file of such values, one a line, that requests use in turn")
 	model := f.String("model", "gpt-4o", "model asked for")
 	size := f.Int("size", 2048, "bytes of the body")
 	window := f.Duration("window", 3*time.Second, "what is measured, after a warm-up")
@@ -60,7 +61,17 @@ func load(ctx context.Context, args []string) error {
 		return err
 	}
 	l.chunks = *stream || *hold
-	l.request = request(l.address, *credential, *model, *size, l.chunks, *hold)
+	values := []string{*credential}
+	if *credentials != "" {
+		text, err := os.ReadFile(*credentials)
+		if err != nil {
+			return err
+		}
+		values = strings.Split(strings.TrimSpace(string(text)), "\n")
+	}
+	for _, value := range values {
+		l.requests = append(l.requests, request(l.address, value, *model, *size, l.chunks, *hold))
+	}
 	if *hold {
 		return l.hold(*conns)
 	}
@@ -137,6 +148,7 @@ func (l *loader) run(ctx context.Context, i, of int) {
 		every = time.Second * time.Duration(of) / time.Duration(l.rate)
 		next = next.Add(every * time.Duration(i) / time.Duration(of))
 	}
+	turn := i * len(l.requests) / of
 	for ctx.Err() == nil {
 		c, err := net.DialTimeout("tcp", l.address, 5*time.Second)
 		if err != nil {
@@ -152,7 +164,8 @@ func (l *loader) run(ctx context.Context, i, of int) {
 				next = next.Add(every)
 			}
 			began := time.Now()
-			if _, err = c.Write(l.request); err == nil {
+			turn = (turn + 1) % len(l.requests)
+			if _, err = c.Write(l.requests[turn]); err == nil {
 				err = l.answer(r)
 			}
 			if err != nil {
@@ -242,7 +255,7 @@ func (l *loader) hold(conns int) error {
 			return err
 		}
 		open = append(open, c)
-		if _, err := c.Write(l.request); err != nil {
+		if _, err := c.Write(l.requests[0]); err != nil {
 			return err
 		}
 		r := bufio.NewReaderSize(c, 1<<10)

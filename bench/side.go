@@ -21,6 +21,7 @@ type row struct {
 	what  string
 	args  []string
 	tls   bool
+	keys  bool // all keys in turn
 	conns int
 }
 
@@ -28,6 +29,7 @@ type row struct {
 func rows(streams int) []row {
 	return []row{
 		{name: "saturated", what: "CPU us per request, saturated, 2 KB", conns: 32},
+		{name: "keys", what: fmt.Sprintf("CPU us per request, saturated, 2 KB, %d keys in turn", maxKeys), keys: true, conns: 32},
 		{name: "1000", what: "CPU us per request at 1,000/s, 2 KB", args: []string{"-rate", "1000"}, conns: 64},
 		{name: "3000", what: "CPU us per request at 3,000/s, 2 KB", args: []string{"-rate", "3000"}, conns: 64},
 		{name: "chunk", what: fmt.Sprintf("CPU us per streamed chunk, %d streams, 5 ms pace", streams), args: []string{"-stream"}, conns: streams},
@@ -186,6 +188,10 @@ func (w *world) cell(ctx context.Context, p *proxy, r row, window time.Duration,
 	if r.tls {
 		address, model = p.tls, p.tlsModel
 	}
+	extra := r.args
+	if r.keys {
+		extra = append(slices.Clone(extra), "-credentials", p.keys)
+	}
 	pids := make([]string, len(p.pids))
 	for i, pid := range p.pids {
 		pids[i] = strconv.Itoa(pid)
@@ -196,7 +202,7 @@ func (w *world) cell(ctx context.Context, p *proxy, r row, window time.Duration,
 		go func() { taken <- takeProfile(p.ops, profile, window) }() // ends after the window
 	}
 	got, err := w.load(ctx, append([]string{"-address", address, "-model", model, "-credential", p.credential, "-connections", strconv.Itoa(r.conns),
-		"-watch", strings.Join(pids, ","), "-window", window.String()}, r.args...)...)
+		"-watch", strings.Join(pids, ","), "-window", window.String()}, extra...)...)
 	if taken != nil {
 		err = errors.Join(err, <-taken)
 	}

@@ -47,6 +47,7 @@ type proxy struct {
 	tls        string // for the upstream behind TLS
 	tlsModel   string // asked for there
 	credential string
+	keys       string // file of the credentials of all keys, one a line
 	ops        string // where profiles are; "" where there are none
 	pids       []int
 	cmd        *exec.Cmd
@@ -164,7 +165,10 @@ func (w *world) nginx(workers int) (*proxy, error) {
 	if err != nil {
 		return nil, errors.New("nginx is not installed, and without it there is nothing to compare with: install nginx (Debian: nginx-light) and run this again")
 	}
-	p := &proxy{name: "nginx", tlsModel: "gpt-4o", credential: "Bearer " + w.keys[maxKeys/2]}
+	p := &proxy{name: "nginx", tlsModel: "gpt-4o", credential: "Bearer " + w.keys[maxKeys/2], keys: w.path("nginx.keys")}
+	if err := writeCredentials(p.keys, w.keys); err != nil {
+		return nil, err
+	}
 	for _, address := range []*string{&p.address, &p.tls} {
 		if *address, err = freeAddress(); err != nil {
 			return nil, err
@@ -310,12 +314,25 @@ deployments:
 		return nil, err
 	}
 	i.proxy.credential = "Bearer " + account.APIKey.Value
+	keys := []string{account.APIKey.Value}
 	for range maxKeys - 1 {
-		if _, err := c.CreateServiceAccountKey(ctx, founded.Project, account.ID, client.ServiceAccountKeyCreate{}); err != nil {
+		key, err := c.CreateServiceAccountKey(ctx, founded.Project, account.ID, client.ServiceAccountKeyCreate{})
+		if err != nil {
 			return nil, err
 		}
+		keys = append(keys, key.Value)
 	}
-	return i, nil
+	i.proxy.keys = w.path(name + ".keys")
+	return i, writeCredentials(i.proxy.keys, keys)
+}
+
+// writeCredentials writes keys as the values of the header Authorization, one a line.
+func writeCredentials(path string, keys []string) error {
+	var b strings.Builder
+	for _, key := range keys {
+		b.WriteString("Bearer " + key + "\n")
+	}
+	return os.WriteFile(path, []byte(b.String()), 0o600)
 }
 
 // start runs an installation and waits until it serves.

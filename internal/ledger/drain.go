@@ -20,7 +20,7 @@ const (
 	drainEvery      = 250 * time.Millisecond
 	drainRetryMost  = 5 * time.Second
 	checkpointEvery = time.Second
-	batchRecords    = 1024
+	batchRecords    = 4096
 	// isolateAfter is how many times in a row a batch fails before the drainer asks whether one record is the reason, and
 	// isolateTries how many attempts without one success tell it that the database is.
 	isolateAfter = 3
