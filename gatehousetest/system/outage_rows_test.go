@@ -39,7 +39,7 @@ var outages = []outage{
 	{"PostgreSQL stopped", func(t *testing.T) *scene { return stopped(t, "20s") }},
 	{"PostgreSQL stopped for longer than `max_staleness`", func(t *testing.T) *scene { return stopped(t, "2s").untilStale(t) }},
 	{"PostgreSQL unreachable, nothing answers", func(t *testing.T) *scene { return unreachable(t) }},
-	{"PostgreSQL slow, every answer 40 ms late", slow},
+	{"PostgreSQL slow, every answer 100 ms late", slow},
 	{"PostgreSQL read-only", func(t *testing.T) *scene { return readOnly(t, "20s") }},
 	{"PostgreSQL read-only for longer than `max_staleness`", func(t *testing.T) *scene { return readOnly(t, "2s").untilStale(t) }},
 	{"Valkey gone", withoutValkey},
@@ -123,7 +123,7 @@ func unreachable(t *testing.T) *scene {
 
 func slow(t *testing.T) *scene {
 	s, p := behindProxy(t, "10s")
-	s.fail, s.mend = func() { p.late.Store(int64(40 * time.Millisecond)) }, func() { p.late.Store(0) }
+	s.fail, s.mend = func() { p.late.Store(int64(100 * time.Millisecond)) }, func() { p.late.Store(0) }
 	// Longer than the lease: what holds then holds without limit.
 	s.settled = func() {
 		from := time.Now()
