@@ -154,7 +154,7 @@ func readOnly(t *testing.T, staleness string) *scene {
 			}
 			defer db.Close()
 			for _, query := range []string{"ALTER DATABASE " + name + " SET default_transaction_read_only = " + value,
-				"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '" + name + "'"} {
+				"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '" + name + "'"} {
 				if _, err := db.ExecContext(t.Context(), query); err != nil {
 					t.Fatal(err)
 				}

@@ -46,6 +46,8 @@ type engine struct {
 	clock string
 	// classify says what an error of the driver means.
 	classify func(error) fault
+	// broken reports whether a connection that was there has broken, so that another may do better.
+	broken func(error) bool
 }
 
 // fault is what an engine's error means to us.
@@ -85,6 +87,7 @@ var sqliteEngine = engine{
 	// $N works as well, but SQLite takes it for a name and walks all names to find one: half the cost of an insert of many rows.
 	placeholder: func(int) string { return "?" },
 	classify:    classifySQLite,
+	broken:      func(error) bool { return false },
 }
 
 // openSQLite opens the file at path: one connection that writes and a pool of readers, which in WAL mode neither wait for it nor
@@ -126,7 +129,7 @@ func (db *DB) openSQLite(ctx context.Context, path string, exclusive bool) error
 		return fmt.Errorf("open database %s: %w", path, err)
 	}
 	db.read.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
-	db.read.SetMaxIdleConns(4)
+	db.read.SetMaxIdleConns(maxIdle)
 	return nil
 }
 
@@ -161,6 +164,7 @@ var postgresEngine = engine{
 	placeholder: func(n int) string { return "$" + strconv.Itoa(n) },
 	clock:       `SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)`,
 	classify:    classifyPostgres,
+	broken:      brokenPostgres,
 }
 
 // The first halves of our advisory locks' names ("gths" and "gthm" in ASCII): they keep other users of the database apart.
@@ -218,7 +222,7 @@ func (db *DB) openPostgres(ctx context.Context, url string) error {
 	pool := func(size int) *sql.DB {
 		p := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(freeLocks))
 		p.SetMaxOpenConns(size)
-		p.SetMaxIdleConns(min(size, 4))
+		p.SetMaxIdleConns(min(size, maxIdle))
 		p.SetConnMaxIdleTime(5 * time.Minute)
 		p.SetConnMaxLifetime(30 * time.Minute)
 		return p
@@ -261,6 +265,21 @@ func classifyPostgres(err error) fault {
 		return faultUnavailable
 	}
 	return faultOther
+}
+
+// brokenPostgres tells a connection that the server or the network ended from one that could not be made.
+func brokenPostgres(err error) bool {
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok || pgconn.Timeout(err) {
+		return false
+	}
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch e.Code {
+		case "57P01", "57P02", "57P05": // admin_shutdown, crash_shutdown, idle_session_timeout: what ends a session
+			return true
+		}
+		return false
+	}
+	return classifyIO(err) == faultUnavailable
 }
 
 // classifyIO recognizes a broken connection and a failing disk, whichever driver met it.

@@ -58,7 +58,7 @@ func (tx *Tx) SchemaVersion() (int64, error) {
 }
 
 func (db *DB) migrate(ctx context.Context, steps []migration) error {
-	tx, err := db.write.BeginTx(ctx, db.engine.writeTx)
+	tx, err := db.begin(ctx, db.write, db.engine.writeTx)
 	if err != nil {
 		return db.fail("begin a migration", err)
 	}

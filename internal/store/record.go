@@ -90,7 +90,7 @@ func (db *DB) recordBatch(ctx context.Context, b *Batch) error {
 	if err != nil {
 		return db.fail("prepare a record", err)
 	}
-	sqlTx, err := db.record.BeginTx(ctx, db.engine.writeTx)
+	sqlTx, err := db.begin(ctx, db.record, db.engine.writeTx)
 	if err != nil {
 		return db.fail("begin a record", err)
 	}

@@ -92,7 +92,7 @@ func (db *DB) prunePage(ctx context.Context, end int64) (more bool, err error) {
 	const dropID = `DELETE FROM request_ids WHERE id = $1 AND page = $2`
 	const dropName = `DELETE FROM request_names WHERE organization = $1 AND name = $2 AND at = $3 AND id = $4`
 	const drop = `DELETE FROM request_pages WHERE page = $1`
-	tx, err := db.record.BeginTx(ctx, db.engine.writeTx)
+	tx, err := db.begin(ctx, db.record, db.engine.writeTx)
 	if err != nil {
 		return false, db.fail("prune requests", err)
 	}

@@ -52,7 +52,7 @@ func (db *DB) Restore(ctx context.Context, file io.ReadSeeker, how Restoration) 
 		if _, err := file.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
-		sqlTx, err := db.write.BeginTx(ctx, db.engine.writeTx)
+		sqlTx, err := db.begin(ctx, db.write, db.engine.writeTx)
 		if err != nil {
 			return db.fail("begin a restore", err)
 		}

@@ -109,7 +109,7 @@ func (db *DB) OnRecord(f func(*Batch)) {
 
 // View calls fn with a snapshot: everything fn reads is as of one moment between two commits. A write in fn fails.
 func (db *DB) View(ctx context.Context, fn func(*Tx) error) error {
-	sqlTx, err := db.read.BeginTx(ctx, db.engine.readTx)
+	sqlTx, err := db.begin(ctx, db.read, db.engine.readTx)
 	if err != nil {
 		return db.fail("begin a read", err)
 	}
@@ -149,7 +149,7 @@ func (db *DB) Update(ctx context.Context, ev gatehouse.Event, fn func(*Tx) error
 }
 
 func (db *DB) update(ctx context.Context, ev gatehouse.Event, fn func(*Tx) error) (seq int64, err error) {
-	sqlTx, err := db.write.BeginTx(ctx, db.engine.writeTx)
+	sqlTx, err := db.begin(ctx, db.write, db.engine.writeTx)
 	if err != nil {
 		return 0, db.fail("begin a change", err)
 	}

@@ -105,7 +105,7 @@ func (db *DB) claimWork(ctx context.Context, c WorkClaim) ([]gatehouse.Work, err
 			return nil, err
 		}
 	}
-	sqlTx, err := db.record.BeginTx(ctx, db.engine.writeTx)
+	sqlTx, err := db.begin(ctx, db.record, db.engine.writeTx)
 	if err != nil {
 		return nil, db.fail("claim work", err)
 	}
