@@ -17,6 +17,7 @@ const (
 	SubjectUpstream       SubjectKind = "upstream"
 	SubjectDeployment     SubjectKind = "deployment"
 	SubjectSealed         SubjectKind = "sealed_secret"
+	SubjectLimit          SubjectKind = "rate_limit"
 	SubjectNone           SubjectKind = "" // audited, changes nothing
 )
 

@@ -3,6 +3,7 @@ package catalog
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -38,6 +39,8 @@ type Policy struct {
 	Scopes     []string
 	Models     []string
 	AllowedIPs []netip.Prefix
+	// Labels are the key's labels as budgets and limits name them (gatehouse.LabelSubject), sorted.
+	Labels []string
 }
 
 // ID returns the key's id, "key_" and its public id. The string is part of the key itself: making it allocates nothing.
@@ -136,9 +139,10 @@ const maxPolicies = 4096
 
 // policy returns the shared policy of a row, nil when nothing narrows the key.
 func (r *replica) policy(row *gatehouse.Key) *Policy {
-	if len(row.Scopes) == 0 && len(row.Models) == 0 && len(row.AllowedIPs) == 0 {
+	if len(row.Scopes) == 0 && len(row.Models) == 0 && len(row.AllowedIPs) == 0 && len(row.Labels) == 0 {
 		return nil
 	}
+	labels := labelSubjects(row.Labels)
 	text := r.policyText[:0]
 	for _, s := range row.Scopes {
 		text = append(append(text, s...), 0)
@@ -151,6 +155,10 @@ func (r *replica) policy(row *gatehouse.Key) *Policy {
 	for _, p := range row.AllowedIPs {
 		text = append(p.AppendTo(text), 0)
 	}
+	text = append(text, 1)
+	for _, l := range labels {
+		text = append(append(text, l...), 0)
+	}
 	r.policyText = text
 	if p := r.policies[string(text)]; p != nil {
 		return p
@@ -158,7 +166,20 @@ func (r *replica) policy(row *gatehouse.Key) *Policy {
 	if len(r.policies) >= maxPolicies {
 		clear(r.policies)
 	}
-	p := &Policy{Scopes: row.Scopes, Models: row.Models, AllowedIPs: row.AllowedIPs}
+	p := &Policy{Scopes: row.Scopes, Models: row.Models, AllowedIPs: row.AllowedIPs, Labels: labels}
 	r.policies[string(text)] = p
 	return p
+}
+
+// labelSubjects returns labels as budgets and limits name them, sorted.
+func labelSubjects(labels map[string]string) []string {
+	if len(labels) == 0 {
+		return nil
+	}
+	out := make([]string, 0, len(labels))
+	for name, value := range labels {
+		out = append(out, gatehouse.LabelSubject(name, value))
+	}
+	slices.Sort(out)
+	return out
 }

@@ -10,7 +10,7 @@ import (
 // keyLoad reads what a check needs of every key, in as few columns as it takes: at a million rows each column of each row is felt,
 // on SQLite above all. What many keys have in common comes as one text, so that it is taken apart once for all of them.
 const keyLoad = `SELECT id, class || '` + unit + `' || organization || '` + unit + `' || COALESCE(project, '') || '` + unit + `' || COALESCE(owner_user, '') || '` + unit +
-	`' || COALESCE(owner_service_account, '') || '` + unit + `' || COALESCE(owner_resource, '') || '` + unit + `' || scopes || '` + unit + `' || models || '` + unit + `' || allowed_ips,
+	`' || COALESCE(owner_service_account, '') || '` + unit + `' || COALESCE(owner_resource, '') || '` + unit + `' || scopes || '` + unit + `' || models || '` + unit + `' || allowed_ips || '` + unit + `' || labels,
 	expires_at, CASE WHEN revoked_at <> 0 THEN 2 WHEN suspended_at <> 0 THEN 1 ELSE 0 END, digest, pepper_version, rev FROM keys`
 
 // unit separates the parts of a text. It is in no id, and JSON escapes it.
@@ -20,7 +20,7 @@ const unit = "\x1f"
 const maxShared = 100_000
 
 // LoadKeys calls fn with every key, revoked and expired ones too, in no order, as far as checking one needs it: without Slot, Name,
-// Labels, Redacted, CreatedAt and LastUsedAt, and with 1 for the time of a suspension or revocation. A key is fn's during the call
+// Redacted, CreatedAt and LastUsedAt, and with 1 for the time of a suspension or revocation. A key is fn's during the call
 // only; its texts and lists stay valid, are shared between keys, and must not be changed.
 func (tx *Tx) LoadKeys(fn func(*gatehouse.Key) error) error {
 	var k gatehouse.Key
@@ -74,11 +74,12 @@ func (tx *Tx) LoadKeys(fn func(*gatehouse.Key) error) error {
 // sharedKey takes the text apart that keyLoad makes of what keys have in common.
 func sharedKey(common string) (*gatehouse.Key, error) {
 	parts := strings.Split(common, unit)
-	if len(parts) != 9 || len(parts[0]) != 1 {
+	if len(parts) != 10 || len(parts[0]) != 1 {
 		return nil, fmt.Errorf("damaged row")
 	}
 	k := &gatehouse.Key{Class: gatehouse.Class(parts[0][0]), Organization: parts[1], Project: parts[2], OwnerUser: parts[3], OwnerServiceAccount: parts[4], OwnerResource: parts[5]}
-	for _, err := range []error{fromJSON("scopes", []byte(parts[6]), &k.Scopes), fromJSON("models", []byte(parts[7]), &k.Models), fromJSON("allowed_ips", []byte(parts[8]), &k.AllowedIPs)} {
+	for _, err := range []error{fromJSON("scopes", []byte(parts[6]), &k.Scopes), fromJSON("models", []byte(parts[7]), &k.Models), fromJSON("allowed_ips", []byte(parts[8]), &k.AllowedIPs),
+		fromJSON("labels", []byte(parts[9]), &k.Labels)} {
 		if err != nil {
 			return nil, err
 		}

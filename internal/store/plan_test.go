@@ -42,7 +42,7 @@ func TestPlans(t *testing.T) {
 	}
 	defer func() { _ = side.Close() }()
 	wholeTables := []string{
-		organizationSelect, projectSelect, userSelect, projectUserSelect, serviceAccountSelect, resourceSelect, keySelect, keyLoad, upstreamSelect, deploymentSelect, sealedSelect,
+		organizationSelect, projectSelect, userSelect, projectUserSelect, serviceAccountSelect, resourceSelect, keySelect, keyLoad, upstreamSelect, deploymentSelect, sealedSelect, limitSelect,
 		organizationSelect + ` ORDER BY created_at, id`, // a handful
 		`SELECT COUNT(*) FROM usage_ids`, `SELECT body FROM usage_pages ORDER BY page`, `SELECT body FROM request_pages ORDER BY page`, `SELECT COUNT(*) FROM work`,
 	}
@@ -100,13 +100,14 @@ func useEverything(t *testing.T, db *DB) {
 		key := &gatehouse.Key{ID: "key_1", Class: gatehouse.ClassAdmin, Organization: "org-1"}
 		upstream := &gatehouse.Upstream{ID: "upst_1", Organization: "org-1"}
 		deployment := &gatehouse.Deployment{ID: "dep_1", Organization: "org-1"}
+		limit := &gatehouse.Limit{ID: "rl-1", Organization: "org-1"}
 		sealed := &Sealed{ID: "seal_1", Organization: "org-1", Ciphertext: []byte{1}}
 		stale := *project
 		stale.Rev = 9
 		for _, err := range []error{tx.CreateOrganization(org), tx.SaveOrganization(org), tx.CreateProject(project), tx.SaveProject(project), tx.CreateUser(user), tx.SaveUser(user),
 			tx.CreateProjectUser(member), tx.SaveProjectUser(member), tx.CreateServiceAccount(account), tx.SaveServiceAccount(account), tx.CreateResource(resource), tx.SaveResource(resource), tx.CreateKey(key), tx.SaveKey(key),
 			tx.CreateUpstream(upstream), tx.SaveUpstream(upstream), tx.CreateDeployment(deployment), tx.SaveDeployment(deployment), tx.CreateSealed(sealed), tx.SaveSealed(sealed),
-			tx.DeleteSealed(sealed), tx.SetMeta("a", "b")} {
+			tx.DeleteSealed(sealed), tx.CreateLimit(limit), tx.SaveLimit(limit), tx.SetMeta("a", "b")} {
 			if err != nil {
 				return err
 			}
@@ -154,6 +155,9 @@ func useEverything(t *testing.T, db *DB) {
 		noted(tx.Upstreams(""))
 		noted(tx.Deployment(""))
 		noted(tx.Deployments(""))
+		noted(tx.Limit(""))
+		noted(tx.LimitOf("", "", "", ""))
+		noted(tx.Limits(""))
 		noted(tx.Sealed(""))
 		noted(tx.Sealeds(""))
 		noted(tx.Meta(""))
@@ -185,6 +189,7 @@ func useEverything(t *testing.T, db *DB) {
 		note(tx.LoadKeys(func(*gatehouse.Key) error { return nil }))
 		note(tx.EachUpstream(func(*gatehouse.Upstream) error { return nil }))
 		note(tx.EachDeployment(func(*gatehouse.Deployment) error { return nil }))
+		note(tx.EachLimit(func(*gatehouse.Limit) error { return nil }))
 		note(tx.EachSealed(func(*Sealed) error { return nil }))
 		for _, cursor := range []func(string) Page{func(string) Page { return Page{} }, func(id string) Page { return Page{After: id} },
 			func(id string) Page { return Page{Before: id, Desc: true} }, func(id string) Page { return Page{After: id, Desc: true} }} {

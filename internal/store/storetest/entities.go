@@ -110,6 +110,22 @@ func testEntities(t *testing.T, db *store.DB) {
 			rename: func(r *gatehouse.Resource) { r.ID = "res_none" },
 		})
 	})
+	t.Run("Limit", func(t *testing.T) {
+		run(t, db, entity[gatehouse.Limit]{
+			value: func() *gatehouse.Limit {
+				return &gatehouse.Limit{ID: "rl-x", Organization: "org-a", Scope: gatehouse.ScopeLabel, Subject: "team=a\"ü", Model: "gpt-4o", CreatedAt: 5,
+					Rates: gatehouse.Rates{RequestsPerMinute: 1, TokensPerMinute: 2, RequestsPerDay: 3, ImagesPerMinute: 4, AudioMegabytesPerMinute: 5, BatchInputTokensPerDay: 6}}
+			},
+			change: func(l *gatehouse.Limit) {
+				l.RemovedAt = 9
+				l.Rates = gatehouse.Rates{RequestsPerMinute: 7, TokensPerMinute: 8, RequestsPerDay: 9, ImagesPerMinute: 10, AudioMegabytesPerMinute: 11, BatchInputTokensPerDay: 12}
+			},
+			rev:    func(l *gatehouse.Limit) *int64 { return &l.Rev },
+			create: (*store.Tx).CreateLimit, save: (*store.Tx).SaveLimit, each: (*store.Tx).EachLimit,
+			get:    func(tx *store.Tx, l *gatehouse.Limit) (*gatehouse.Limit, error) { return tx.Limit(l.ID) },
+			rename: func(l *gatehouse.Limit) { l.ID = "rl-none" },
+		})
+	})
 	t.Run("Key", func(t *testing.T) {
 		run(t, db, entity[gatehouse.Key]{
 			value: func() *gatehouse.Key { return fullKey("key_x") },

@@ -504,7 +504,7 @@ func testLoadKeys(t *testing.T, db *store.DB) {
 		want, got := map[string]gatehouse.Key{}, map[string]gatehouse.Key{}
 		mark := func(at *gatehouse.Millis) { *at = min(*at, 1) }
 		err := tx.EachKey(func(k *gatehouse.Key) error {
-			k.Name, k.Labels, k.Redacted, k.CreatedAt = "", nil, "", 0
+			k.Name, k.Redacted, k.CreatedAt = "", "", 0
 			if mark(&k.RevokedAt); k.RevokedAt != 0 {
 				k.SuspendedAt = 0 // what is revoked is nothing else
 			}
