@@ -18,6 +18,9 @@ const (
 	SubjectDeployment     SubjectKind = "deployment"
 	SubjectSealed         SubjectKind = "sealed_secret"
 	SubjectLimit          SubjectKind = "rate_limit"
+	SubjectSpendAlert     SubjectKind = "spend_alert"
+	SubjectCredits        SubjectKind = "credits" // id is the organization's
+	SubjectGrant          SubjectKind = "credit_grant"
 	SubjectNone           SubjectKind = "" // audited, changes nothing
 )
 

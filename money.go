@@ -24,6 +24,7 @@ type Budget struct {
 	ID           string
 	Organization string
 	Name         string
+	Kind         BudgetKind
 	Scope        Scope
 	Subject      string // the id of what Scope says, or "name=value" for a label
 	Amount       NanoUSD
@@ -40,6 +41,20 @@ type Budget struct {
 	RemovedAt Millis
 	Rev       int64
 }
+
+// BudgetKind is who declares a budget.
+type BudgetKind string
+
+// The kinds of budgets.
+const (
+	// BudgetPlain is declared by an operator.
+	BudgetPlain BudgetKind = ""
+	// BudgetSpendLimit is OpenAI's spend limit of an organization or a project: hard, by calendar month, one for each scope.
+	BudgetSpendLimit BudgetKind = "spend_limit"
+	// BudgetCredits enforces an organization's prepaid credits: hard, one window without end, its amount is what all grants came to
+	// so far without what expired or was taken back. It refuses with the code credit_balance_exhausted. Only Gatehouse changes it.
+	BudgetCredits BudgetKind = "credits"
+)
 
 // Enforcement is whether a budget refuses.
 type Enforcement string
@@ -194,8 +209,24 @@ func LabelSubject(name, value string) string { return name + "=" + value }
 // CutLabelSubject returns the label a Subject names.
 func CutLabelSubject(subject string) (name, value string, ok bool) { return strings.Cut(subject, "=") }
 
+// SpendAlert is OpenAI's: it tells somebody by mail once a month when what an organization or a project spent in the calendar month,
+// which begins in the organization's time zone, has reached an amount. It refuses nothing.
+type SpendAlert struct {
+	ID            string
+	Organization  string
+	Project       string // empty: everything the organization spends
+	Threshold     NanoUSD
+	Recipients    []string // addresses
+	SubjectPrefix string
+	CreatedAt     Millis
+	RemovedAt     Millis
+	Rev           int64
+}
+
 // The prefixes of what limits spending.
 const (
-	PrefixBudget = "budget_"
-	PrefixLimit  = "rl-"
+	PrefixBudget     = "budget_"
+	PrefixLimit      = "rl-"
+	PrefixSpendAlert = "alert_"
+	PrefixGrant      = "grant_"
 )

@@ -72,7 +72,7 @@ func (s *Service) Reapply(ctx context.Context, who *gatehouse.Principal, seq int
 		return 0, NotAdmin()
 	}
 	if !grants(kind) || len(state) == 0 {
-		if kind == gatehouse.SubjectNone || kind == gatehouse.SubjectOrganization {
+		if kind == gatehouse.SubjectNone || kind == gatehouse.SubjectOrganization || kind == gatehouse.SubjectSpendAlert {
 			return AsItWas, nil
 		}
 		return NotByThis, nil

@@ -41,6 +41,10 @@ func fill(t testing.TB, db *store.DB) {
 			tx.CreateSealed(&store.Sealed{ID: "sec_1", Organization: "org-a", Name: "s", Ciphertext: []byte{0, 1, 2, 255}}),
 			tx.CreateUpstream(&gatehouse.Upstream{ID: "up_1", Organization: "org-a", Name: "u", BaseURL: "https://api.example.com"}),
 			tx.CreateDeployment(&gatehouse.Deployment{ID: "dep_1", Organization: "org-a", Name: "d", Routes: []gatehouse.Route{{Upstream: "up_1"}}}),
+			tx.CreateSpendAlert(&gatehouse.SpendAlert{ID: "alert_1", Organization: "org-a", Project: "proj_1", Threshold: 1, Recipients: []string{"finance@example.com"}}),
+			tx.CreateCredits(&gatehouse.Credits{Organization: "org-a", Refill: gatehouse.Refill{Mode: gatehouse.RefillManual}}),
+			tx.CreateGrant(&gatehouse.Grant{ID: "grant_1", Organization: "org-a", Name: "pilot", Amount: 5}),
+			tx.Enter(&gatehouse.CreditEntry{Organization: "org-a", Debit: gatehouse.AccountBalance, Credit: gatehouse.AccountIssued, Grant: "grant_1", Amount: 5}),
 		)
 	})
 	if err != nil {

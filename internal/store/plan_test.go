@@ -43,6 +43,7 @@ func TestPlans(t *testing.T) {
 	defer func() { _ = side.Close() }()
 	wholeTables := []string{
 		organizationSelect, projectSelect, userSelect, projectUserSelect, serviceAccountSelect, resourceSelect, keySelect, keyLoad, upstreamSelect, deploymentSelect, sealedSelect, limitSelect,
+		spendAlertSelect, grantSelect, creditsSelect,
 		organizationSelect + ` ORDER BY created_at, id`, // a handful
 		`SELECT COUNT(*) FROM usage_ids`, `SELECT body FROM usage_pages ORDER BY page`, `SELECT body FROM request_pages ORDER BY page`, `SELECT COUNT(*) FROM work`,
 	}
@@ -102,12 +103,17 @@ func useEverything(t *testing.T, db *DB) {
 		deployment := &gatehouse.Deployment{ID: "dep_1", Organization: "org-1"}
 		limit := &gatehouse.Limit{ID: "rl-1", Organization: "org-1"}
 		sealed := &Sealed{ID: "seal_1", Organization: "org-1", Ciphertext: []byte{1}}
+		alert := &gatehouse.SpendAlert{ID: "alert_1", Organization: "org-1"}
+		grant := &gatehouse.Grant{ID: "grant_1", Organization: "org-1", Amount: 1}
+		credits := &gatehouse.Credits{Organization: "org-1"}
+		entry := &gatehouse.CreditEntry{Organization: "org-1", Debit: gatehouse.AccountBalance, Credit: gatehouse.AccountIssued, Grant: "grant_1", Amount: 1}
 		stale := *project
 		stale.Rev = 9
 		for _, err := range []error{tx.CreateOrganization(org), tx.SaveOrganization(org), tx.CreateProject(project), tx.SaveProject(project), tx.CreateUser(user), tx.SaveUser(user),
 			tx.CreateProjectUser(member), tx.SaveProjectUser(member), tx.CreateServiceAccount(account), tx.SaveServiceAccount(account), tx.CreateResource(resource), tx.SaveResource(resource), tx.CreateKey(key), tx.SaveKey(key),
 			tx.CreateUpstream(upstream), tx.SaveUpstream(upstream), tx.CreateDeployment(deployment), tx.SaveDeployment(deployment), tx.CreateSealed(sealed), tx.SaveSealed(sealed),
-			tx.DeleteSealed(sealed), tx.CreateLimit(limit), tx.SaveLimit(limit), tx.SetMeta("a", "b")} {
+			tx.DeleteSealed(sealed), tx.CreateLimit(limit), tx.SaveLimit(limit), tx.SetMeta("a", "b"), tx.CreateSpendAlert(alert), tx.SaveSpendAlert(alert),
+			tx.CreateGrant(grant), tx.SaveGrant(grant), tx.CreateCredits(credits), tx.SaveCredits(credits), tx.Enter(entry)} {
 			if err != nil {
 				return err
 			}
@@ -160,6 +166,18 @@ func useEverything(t *testing.T, db *DB) {
 		noted(tx.Limits(""))
 		noted(tx.Sealed(""))
 		noted(tx.Sealeds(""))
+		noted(tx.SpendAlert(""))
+		noted(tx.Grant(""))
+		noted(tx.GrantNamed("", ""))
+		noted(tx.OpenGrants(""))
+		noted(tx.Credits(""))
+		noted(tx.CreditBalances(""))
+		noted(tx.CreditEntries("", 1, 1))
+		noted(tx.LastCreditEntries("", 1, 1))
+		note(tx.EachSpendAlert(func(*gatehouse.SpendAlert) error { return nil }))
+		note(tx.EachGrant(func(*gatehouse.Grant) error { return nil }))
+		note(tx.EachCredits(func(*gatehouse.Credits) error { return nil }))
+		note(tx.EachCreditEntry("", func(*gatehouse.CreditEntry) error { return nil }))
 		noted(tx.Meta(""))
 		noted(tx.CountActiveOwners(""))
 		noted(tx.CountActiveAdminKeys(""))
@@ -199,6 +217,9 @@ func useEverything(t *testing.T, db *DB) {
 			paged(tx.Users("org-1", cursor("user-1")))
 			paged(tx.ProjectUsers("proj_1", cursor("user-1")))
 			paged(tx.ServiceAccounts("proj_1", cursor("svc_acct_1")))
+			paged(tx.SpendAlerts("org-1", "", cursor("alert_1")))
+			paged(tx.SpendAlerts("org-1", "proj_1", cursor("alert_1")))
+			paged(tx.Grants("org-1", cursor("grant_1")))
 			paged(tx.Resources("org-1", "", cursor("res_1")))
 			paged(tx.Resources("org-1", "proj_1", cursor("res_1")))
 			for _, f := range []KeyFilter{{Organization: "org-1"}, {Organization: "org-1", Class: gatehouse.ClassAdmin}, {Organization: "org-1", IncludeRevoked: true}, {Project: "proj_1"},

@@ -50,6 +50,10 @@ func Run(t *testing.T, open func(tb testing.TB) *store.DB) {
 		{"Nodes", testNodes},
 		{"NodeHealth", testNodeHealth},
 		{"RecordAllOrNothing", testRecordAllOrNothing},
+		{"CreditEntities", testCreditEntities},
+		{"SpendAlertLists", testSpendAlertLists},
+		{"CreditLedger", testCreditLedger},
+		{"Grants", testGrants},
 		{"MigrateAgain", testMigrateAgain},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
