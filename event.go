@@ -21,6 +21,8 @@ const (
 	SubjectSpendAlert     SubjectKind = "spend_alert"
 	SubjectCredits        SubjectKind = "credits" // id is the organization's
 	SubjectGrant          SubjectKind = "credit_grant"
+	SubjectAlertRule      SubjectKind = "alert_rule"
+	SubjectAlertChannel   SubjectKind = "alert_channel"
 	SubjectNone           SubjectKind = "" // audited, changes nothing
 )
 

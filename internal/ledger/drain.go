@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -278,6 +279,7 @@ func (e *entry) settled(payload []byte, version byte) error {
 // batchOf makes one batch of entries.
 func batchOf(entries []entry) store.Batch {
 	b := store.Batch{Usage: make([]gatehouse.Usage, 0, len(entries)), Requests: make([]gatehouse.Request, 0, len(entries))}
+	var ip, network string // most often the next request comes from the same address
 	for i := range entries {
 		e := &entries[i]
 		if e.usage != nil {
@@ -291,6 +293,16 @@ func batchOf(entries []entry) store.Batch {
 				b.LastUsed = map[string]gatehouse.Millis{}
 			}
 			b.LastUsed[e.key] = max(b.LastUsed[e.key], e.lastUse)
+			if e.request != nil && e.request.IP != ip {
+				ip, network = e.request.IP, networkOf(e.request.IP)
+			}
+			if e.request != nil && network != "" {
+				if b.Networks == nil {
+					b.Networks = map[store.NetworkUse]gatehouse.Millis{}
+				}
+				use := store.NetworkUse{Key: e.key, Network: network}
+				b.Networks[use] = max(b.Networks[use], e.lastUse)
+			}
 		}
 		if e.object != nil && e.gone {
 			b.Deleted = append(b.Deleted, store.ObjectRef{ID: e.object.ID, Project: e.object.Project, At: e.object.DeletedAt})
@@ -308,6 +320,20 @@ func batchOf(entries []entry) store.Batch {
 		}
 	}
 	return b
+}
+
+// networkOf returns the network that an address is in: as much of it as tells who is calling from where, and not which machine.
+func networkOf(address string) string {
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		return ""
+	}
+	a = a.Unmap().WithZone("")
+	bits := 48
+	if a.Is4() {
+		bits = 24
+	}
+	return netip.PrefixFrom(a, bits).Masked().String()
 }
 
 // store records the batch and empties it.

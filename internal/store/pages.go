@@ -87,6 +87,7 @@ func (r *recorder) usage(b *Batch) error {
 	if err := insertUsagePages.rows(r, 1, func(args []any, _ int) []any { return append(args, r.page, p.body()) }, nil); err != nil {
 		return err
 	}
+	r.freshUsage = rows
 	return r.rollup(rows)
 }
 
@@ -164,12 +165,14 @@ func (r *recorder) requests(b *Batch) error {
 		return nil
 	}
 	p := newPacker()
+	r.freshRequests = make([]*gatehouse.Request, 0, len(rows))
 	var named []*gatehouse.Request
 	for _, w := range rows {
 		stored := *w.q
 		stored.ID = w.id
 		own := !r.settled[w.id]
 		p.record(func() { p.request(&stored, &own) })
+		r.freshRequests = append(r.freshRequests, w.q)
 		if w.q.ClientRequestID != "" {
 			named = append(named, w.q)
 		}

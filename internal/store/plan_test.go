@@ -46,6 +46,8 @@ func TestPlans(t *testing.T) {
 		spendAlertSelect, grantSelect, creditsSelect,
 		organizationSelect + ` ORDER BY created_at, id`, // a handful
 		`SELECT COUNT(*) FROM usage_ids`, `SELECT body FROM usage_pages ORDER BY page`, `SELECT body FROM request_pages ORDER BY page`, `SELECT COUNT(*) FROM work`,
+		// These two read a partial index that holds nothing but what they look for.
+		alertSelect + ` WHERE action = 'pending' ORDER BY at, id LIMIT $1`, `SELECT COUNT(*) FROM alert_deliveries WHERE state = 'pending'`,
 	}
 	for query := range queries {
 		if slices.Contains(wholeTables, query) || strings.Contains(query, "FROM nodes") || strings.Contains(query, "FROM node_health") {
@@ -88,6 +90,35 @@ func placeholders(query string) int {
 	return highest
 }
 
+// useAlerts runs every statement about alerts that is no change.
+func useAlerts(t *testing.T, db *DB) {
+	t.Helper()
+	rule := gatehouse.AlertRule{ID: "alrule_1", Organization: "org-1", Name: "r"}
+	channel := gatehouse.AlertChannel{ID: "alch_1", Organization: "org-1", Name: "c"}
+	_, err := db.Update(t.Context(), gatehouse.Event{Type: "t", Organization: "org-1"}, func(tx *Tx) error {
+		return errors.Join(tx.CreateAlertRule(&rule), tx.SaveAlertRule(&rule), tx.CreateAlertChannel(&channel), tx.SaveAlertChannel(&channel),
+			tx.AcknowledgeAlert("a", "b"), tx.ReplayDelivery("d"), tx.CreateTestAlert(&gatehouse.Alert{ID: "alrt_0", Organization: "org-1"}, "c"))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := []Finding{{Alert: gatehouse.Alert{ID: "alrt_1", Organization: "org-1", Rule: "r", At: 1, Action: gatehouse.ActionPending}, Mark: "m", Until: 2, Channels: []string{"log"}}}
+	if _, err := db.RaiseAlerts(t.Context(), 1, found); err != nil {
+		t.Fatal(err)
+	}
+	claimed, err := db.ClaimDeliveries(t.Context(), DeliveryClaim{Now: 2, Until: 3, Limit: 1})
+	if err != nil || len(claimed) != 1 {
+		t.Fatalf("claimed %v, %v", claimed, err)
+	}
+	_, err = db.ClaimDuty(t.Context(), "d", "h", 1, 2)
+	for _, err := range []error{err, db.DropDuty(t.Context(), "d", "h"), db.EndDelivery(t.Context(), &claimed[0]), db.EndAction(t.Context(), "alrt_1", "suspended"),
+		db.DropNetworks(t.Context(), "k", []string{"n"}), db.PruneAlerts(t.Context(), AlertRetention{Alerts: 1, Activity: 1, Networks: 1, Marks: 1})} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // useEverything runs every query of the store at least once.
 func useEverything(t *testing.T, db *DB) {
 	t.Helper()
@@ -126,7 +157,7 @@ func useEverything(t *testing.T, db *DB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = db.Record(t.Context(), Batch{Usage: []gatehouse.Usage{{ID: "u"}}, Requests: []gatehouse.Request{{ID: "r", Organization: "org-1"}}, LastUsed: map[string]gatehouse.Millis{"k": 1},
+	err = db.Record(t.Context(), Batch{Usage: []gatehouse.Usage{{ID: "u"}}, Requests: []gatehouse.Request{{ID: "r", Organization: "org-1", Key: "k"}}, Networks: map[NetworkUse]gatehouse.Millis{{Key: "k", Network: "n"}: 1}, LastUsed: map[string]gatehouse.Millis{"k": 1},
 		Objects: []gatehouse.Object{{ID: "o"}}, Deleted: []ObjectRef{{ID: "o"}}, Node: &NodeBeat{ID: "n"}, Health: &gatehouse.NodeHealth{Process: "p"}, DropNode: "x", RequestsBefore: 1,
 		Work: []gatehouse.Work{{ID: "w"}}, WorkDone: []string{"u"}, WorkLater: []WorkLater{{ID: "w"}}, BatchInputs: []gatehouse.BatchInput{{File: "f"}}})
 	if err != nil {
@@ -138,6 +169,7 @@ func useEverything(t *testing.T, db *DB) {
 	if _, err := db.ClaimWork(t.Context(), WorkClaim{Now: 1, Until: 2, Limit: 1}); err != nil {
 		t.Fatal(err)
 	}
+	useAlerts(t, db)
 	yes := true
 	err = db.View(t.Context(), func(tx *Tx) error {
 		var errs []error
@@ -191,6 +223,21 @@ func useEverything(t *testing.T, db *DB) {
 		noted(tx.BatchInput(""))
 		_, _, err := tx.OpenWork()
 		note(err)
+		_, _, err = tx.CountDeliveries()
+		note(err)
+		noted(tx.AlertRule(""))
+		noted(tx.EffectiveAlertRules("org-1"))
+		noted(tx.AlertChannel(""))
+		noted(tx.AlertChannels(""))
+		noted(tx.Alert(""))
+		noted(tx.AlertDeliveries(""))
+		noted(tx.AlertDelivery(""))
+		noted(tx.PendingActions(1))
+		noted(tx.ActivityIn(0))
+		noted(tx.ActivityOf(gatehouse.AboutKey, "k", 0, 1))
+		noted(tx.NetworksSince(0, 1))
+		noted(tx.NetworksOf("k"))
+		noted(tx.WokenSince(0))
 		noted(tx.Nodes())
 		noted(tx.Usage(""))
 		noted(tx.CountUsage())
@@ -216,6 +263,9 @@ func useEverything(t *testing.T, db *DB) {
 			paged(tx.Projects("org-1", false, cursor("proj_1")))
 			paged(tx.Users("org-1", cursor("user-1")))
 			paged(tx.ProjectUsers("proj_1", cursor("user-1")))
+			paged(tx.Alerts("org-1", true, cursor("alrt_0")))
+			paged(tx.Alerts("org-1", false, cursor("alrt_0")))
+			paged(tx.DeliveriesIn("org-1", gatehouse.DeliveryPending, cursor("msg_0")))
 			paged(tx.ServiceAccounts("proj_1", cursor("svc_acct_1")))
 			paged(tx.SpendAlerts("org-1", "", cursor("alert_1")))
 			paged(tx.SpendAlerts("org-1", "proj_1", cursor("alert_1")))

@@ -18,7 +18,8 @@ import (
 type Batch struct {
 	Usage    []gatehouse.Usage
 	Requests []gatehouse.Request
-	LastUsed map[string]gatehouse.Millis // by key id
+	LastUsed map[string]gatehouse.Millis     // by key id
+	Networks map[NetworkUse]gatehouse.Millis // where keys were used from, and when last
 	Objects  []gatehouse.Object
 	Deleted  []ObjectRef
 	// Work is what has begun. What is finished already, because its usage is recorded, stays finished.
@@ -68,6 +69,7 @@ func (db *DB) Record(ctx context.Context, b Batch) error {
 	if err := db.retry(ctx, func() error { return db.recordBatch(ctx, &b) }); err != nil {
 		return err
 	}
+	db.saw(&b)
 	db.mu.Lock()
 	hooks := db.onRecord
 	db.mu.Unlock()
@@ -83,7 +85,7 @@ func (db *DB) Record(ctx context.Context, b Batch) error {
 }
 
 func (db *DB) recordBatch(ctx context.Context, b *Batch) error {
-	if len(b.Usage)+len(b.Requests)+len(b.LastUsed)+len(b.Objects)+len(b.Deleted)+len(b.Work)+len(b.WorkDone)+len(b.WorkLater)+len(b.BatchInputs) == 0 && b.Node == nil && b.DropNode == "" && b.Folder == nil && b.Health == nil {
+	if len(b.Usage)+len(b.Requests)+len(b.LastUsed)+len(b.Networks)+len(b.Objects)+len(b.Deleted)+len(b.Work)+len(b.WorkDone)+len(b.WorkLater)+len(b.BatchInputs) == 0 && b.Node == nil && b.DropNode == "" && b.Folder == nil && b.Health == nil {
 		return nil
 	}
 	stmts, err := db.stmts.prepare(ctx, db.record, db.engine.placeholder)
@@ -97,7 +99,7 @@ func (db *DB) recordBatch(ctx context.Context, b *Batch) error {
 	defer rollback(sqlTx)
 	r := recorder{ctx: ctx, db: db, tx: sqlTx, stmts: stmts}
 	// Every node takes rows in one order, table by table and by key within: so they wait for each other and never in a circle.
-	for _, part := range []func(*Batch) error{r.node, r.health, r.folder, r.measured, r.lastUsed, r.objects, r.deleted, r.batchInputs, r.work} {
+	for _, part := range []func(*Batch) error{r.node, r.health, r.folder, r.measured, r.activity, r.lastUsed, r.networks, r.objects, r.deleted, r.batchInputs, r.work} {
 		if err := part(b); err != nil {
 			return err
 		}
@@ -123,6 +125,9 @@ type recorder struct {
 	inserted int64           // rows by the inserts so far
 	page     int64           // where this batch's usage and requests go
 	settled  map[string]bool // ids of the usage that this batch recorded, as they are stored
+	// What this batch recorded and none before it.
+	freshUsage    []*gatehouse.Usage
+	freshRequests []*gatehouse.Request
 }
 
 func (r *recorder) exec(op, query string, args ...any) error {
@@ -169,7 +174,10 @@ func unitFields(u *gatehouse.Units) [18]*int64 {
 
 var insertLastUsed = insert{op: "record last use", columns: 2,
 	head: `INSERT INTO key_use (key_id, last_used_at) VALUES `,
-	tail: ` ON CONFLICT (key_id) DO UPDATE SET last_used_at = excluded.last_used_at WHERE key_use.last_used_at < excluded.last_used_at`}
+	tail: ` ON CONFLICT (key_id) DO UPDATE SET last_used_at = excluded.last_used_at,
+		slept_from = CASE WHEN excluded.last_used_at - key_use.last_used_at >= 86400000 THEN key_use.last_used_at ELSE key_use.slept_from END,
+		woke_at = CASE WHEN excluded.last_used_at - key_use.last_used_at >= 86400000 THEN excluded.last_used_at ELSE key_use.woke_at END
+		WHERE key_use.last_used_at < excluded.last_used_at`}
 
 func (r *recorder) lastUsed(b *Batch) error {
 	return insertLastUsed.run(r, slices.Sorted(maps.Keys(b.LastUsed)), func(key string) []any {

@@ -50,6 +50,8 @@ type DB struct {
 	lock     io.Closer         // guarded by mu; nil without a lock file and after Close
 	onCommit []func(seq int64) // guarded by mu
 	onRecord []func(*Batch)    // guarded by mu
+	// seen is when this process last wrote that a key was used from a network; guarded by mu.
+	seen map[NetworkUse]gatehouse.Millis
 }
 
 // Open opens the database at url: sqlite:PATH or postgres://... (in pgx's syntax, all parameters included). It does not create
