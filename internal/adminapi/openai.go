@@ -47,6 +47,7 @@ func (a *API) routes() {
 	on("GET "+org+"/usage/completions", usage, a.measured(a.usageOf("completions", showCompletions)))
 	on("GET "+org+"/usage/embeddings", usage, a.measured(a.usageOf("embeddings", showEmbeddings)))
 
+	a.spendRoutes(on)
 	a.ownRoutes(on)
 }
 
