@@ -238,6 +238,7 @@ func useEverything(t *testing.T, db *DB) {
 		noted(tx.NetworksSince(0, 1))
 		noted(tx.NetworksOf("k"))
 		noted(tx.WokenSince(0))
+		noted(tx.SpentBy(gatehouse.AboutKey, "k", 0, 1))
 		noted(tx.Nodes())
 		noted(tx.Usage(""))
 		noted(tx.CountUsage())
