@@ -31,7 +31,7 @@ test: sdk ## Run every check and test; says what was left out and how to include
 
 sdk: ## Install the official npm clients that the tests drive Gatehouse with
 	@if ! command -v npm >/dev/null 2>&1; then exit 0; fi; \
-	if [ ! -d $(SDK)/node_modules/openai ]; then cd $(SDK) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; fi
+	if [ ! -d $(SDK)/node_modules/openai ] || [ ! -d $(SDK)/node_modules/hyparquet ]; then cd $(SDK) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; fi
 
 bench: ## Run the micro-benchmarks with allocations
 	$(GO) test -run '^$$' -bench . -benchmem $(BENCH) ./internal/... ./cmd/...

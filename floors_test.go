@@ -33,6 +33,7 @@ var floors = map[string]int{
 	"internal/ledger":   3,
 	"internal/admin":    3,
 	"internal/audit":    3,
+	"internal/finance":  3,
 	"internal/gateway":  4,
 	"internal/adminapi": 4,
 	"internal/console":  4,
