@@ -21,6 +21,7 @@ import (
 
 	"gatehouse"
 	"gatehouse/internal/store"
+	"gatehouse/internal/store/sums"
 )
 
 // kills is how often the process is killed: GATEHOUSE_KILLS, else 50.
@@ -376,62 +377,40 @@ func confidences(rows map[string]gatehouse.Usage) string {
 	return strings.Join(parts, ", ")
 }
 
-// sum is what a row of rollups is kept by, and what it says.
+// sum is what sums are kept by.
 type sum struct {
-	organization, product, project, key, user, account, model, tier string
-	batch                                                           bool
-	bucket                                                          int64
+	organization string
+	dims         [sums.Dims]string
+	bucket       gatehouse.Millis
 }
 
-// checkSums compares the rollups of every width, read with SQL of the test's own, with the settled requests they are the sums of.
+// checkSums compares the sums of every width with the settled requests they are the sums of.
 func checkSums(tb testing.TB, data string) {
 	tb.Helper()
-	const query = `SELECT organization, product, project, key_id, user_id, service_account, model, service_tier, batch, bucket, requests, unpriced, cost,
-		input, cached, cache_write, input_text, input_audio, input_image, cached_audio, cached_image, output, reasoning,
-		output_text, output_audio, output_image, images, characters, audio_milliseconds, video_milliseconds, trained FROM rollups WHERE width = $1`
 	rows := readUsage(tb, data)
-	for _, width := range []int64{60_000, 3_600_000, 86_400_000} {
+	for name, width := range map[string]gatehouse.Millis{"1m": 60_000, "1h": 3_600_000, "1d": 86_400_000} {
 		want := map[sum]store.Sums{}
 		for _, u := range rows {
-			k := sum{u.Organization, u.Product, u.Project, u.Key, u.User, u.ServiceAccount, u.Model, u.ServiceTier, u.Batch, int64(u.At) - int64(u.At)%width}
+			k := sum{u.Organization, sums.Of(&u), u.At - u.At%width}
 			s := want[k]
-			s.Requests++
-			if u.CostKnown {
-				s.Cost += u.Cost
-			} else {
-				s.Unpriced++
-			}
-			s.Units.Add(u.Units)
+			s.Add(&u)
 			want[k] = s
 		}
-		list, err := database(tb, data).QueryContext(tb.Context(), query, width)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		defer list.Close()
 		requests := int64(0)
-		for list.Next() {
-			var k sum
-			var s store.Sums
-			n := &s.Units
-			err := list.Scan(&k.organization, &k.product, &k.project, &k.key, &k.user, &k.account, &k.model, &k.tier, &k.batch, &k.bucket, &s.Requests, &s.Unpriced, (*int64)(&s.Cost),
-				&n.Input, &n.Cached, &n.CacheWrite, &n.InputText, &n.InputAudio, &n.InputImage, &n.CachedAudio, &n.CachedImage, &n.Output, &n.Reasoning,
-				&n.OutputText, &n.OutputAudio, &n.OutputImage, &n.Images, &n.Characters, &n.Milliseconds, &n.VideoMilliseconds, &n.Trained)
-			if err != nil {
-				tb.Fatal(err)
-			}
-			if want[k] != s {
-				tb.Errorf("rollup of %d ms %+v\n  is %+v\nwant %+v", width, k, s, want[k])
-			}
-			delete(want, k)
-			requests += s.Requests
-		}
-		if err := list.Err(); err != nil {
-			tb.Fatal(err)
-		}
-		tb.Logf("rollups of %d ms: sums over %d requests", width, requests)
+		view(tb, data, func(tx *store.Tx) error {
+			return tx.EachSum(name, func(organization string, bucket gatehouse.Millis, dims [sums.Dims]string, s *store.Sums) error {
+				k := sum{organization, dims, bucket}
+				if want[k] != *s {
+					tb.Errorf("sum of %s %+v\n  is %+v\nwant %+v", name, k, *s, want[k])
+				}
+				delete(want, k)
+				requests += s.Requests
+				return nil
+			})
+		})
+		tb.Logf("sums of %s: over %d requests", name, requests)
 		if len(want) != 0 || requests == 0 || requests != int64(len(rows)) {
-			tb.Errorf("rollups of %d ms: %d sums are not there; they count %d requests of %d", width, len(want), requests, len(rows))
+			tb.Errorf("sums of %s: %d are not there; they count %d requests of %d", name, len(want), requests, len(rows))
 		}
 	}
 }

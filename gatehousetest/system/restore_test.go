@@ -15,6 +15,7 @@ import (
 	"gatehouse"
 	"gatehouse/internal/store"
 	"gatehouse/internal/store/storetest"
+	"gatehouse/internal/store/sums"
 )
 
 // traffic is callers that ask one node after another until they are stopped, and the ids of the answers they saw whole.
@@ -374,15 +375,13 @@ func TestRestoreUnderTwoNodes(t *testing.T) {
 	}
 	defer db.Close()
 	counted := map[string]int{}
-	var sums int64
+	var requests int64
 	err = db.View(t.Context(), func(tx *store.Tx) error {
 		if err := tx.EachUsage(func(u *gatehouse.Usage) error { counted[u.ID]++; return nil }); err != nil {
 			return err
 		}
-		return tx.EachRow(func(table string, columns []string, values []any) error {
-			if table == "rollups" && values[slices.Index(columns, "width")] == int64(60_000) {
-				sums += values[slices.Index(columns, "requests")].(int64)
-			}
+		return tx.EachSum("1m", func(_ string, _ gatehouse.Millis, _ [sums.Dims]string, s *store.Sums) error {
+			requests += s.Requests
 			return nil
 		})
 	})
@@ -396,8 +395,8 @@ func TestRestoreUnderTwoNodes(t *testing.T) {
 		}
 	}
 	t.Logf("%d answers, %d rows of usage, refused meanwhile: %v", len(load.whole), len(counted), load.other)
-	if lost > 0 || sums != int64(len(counted)) {
-		t.Errorf("%d of %d answers are not counted once; the sums count %d of %d rows", lost, len(load.whole), sums, len(counted))
+	if lost > 0 || requests != int64(len(counted)) {
+		t.Errorf("%d of %d answers are not counted once; the sums count %d of %d rows", lost, len(load.whole), requests, len(counted))
 	}
 	for code := range load.other {
 		if code != http.StatusServiceUnavailable {

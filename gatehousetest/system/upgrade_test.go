@@ -16,6 +16,7 @@ import (
 	"gatehouse"
 	"gatehouse/internal/store"
 	"gatehouse/internal/store/storetest"
+	"gatehouse/internal/store/sums"
 )
 
 // previous is the last commit with the first schema: what an installation of before runs.
@@ -74,7 +75,7 @@ func as(path string, fn func()) {
 }
 
 // counted returns how often each settled request is in a database, and what its sums count.
-func counted(tb testing.TB, url string) (usage map[string]int, sums int64) {
+func counted(tb testing.TB, url string) (usage map[string]int, requests int64) {
 	tb.Helper()
 	db, err := store.Open(tb.Context(), url, store.Config{})
 	if err != nil {
@@ -86,35 +87,21 @@ func counted(tb testing.TB, url string) (usage map[string]int, sums int64) {
 		if err := tx.EachUsage(func(u *gatehouse.Usage) error { usage[u.ID]++; return nil }); err != nil {
 			return err
 		}
-		return tx.EachRow(func(table string, columns []string, values []any) error {
-			if table != "rollups" {
-				return nil
-			}
-			width, requests := int64(0), int64(0)
-			for i, c := range columns {
-				switch c {
-				case "width":
-					width = values[i].(int64)
-				case "requests":
-					requests = values[i].(int64)
-				}
-			}
-			if width == 60_000 {
-				sums += requests
-			}
+		return tx.EachSum("1m", func(_ string, _ gatehouse.Millis, _ [sums.Dims]string, s *store.Sums) error {
+			requests += s.Requests
 			return nil
 		})
 	})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return usage, sums
+	return usage, requests
 }
 
 // checkCounted wants every answer that a client saw whole counted once.
 func checkCounted(tb testing.TB, url string, loads ...*traffic) {
 	tb.Helper()
-	usage, sums := counted(tb, url)
+	usage, requests := counted(tb, url)
 	answers, lost := 0, 0
 	for _, load := range loads {
 		for id := range load.whole {
@@ -125,8 +112,8 @@ func checkCounted(tb testing.TB, url string, loads ...*traffic) {
 		}
 	}
 	tb.Logf("%d answers, %d rows of usage", answers, len(usage))
-	if lost > 0 || sums != int64(len(usage)) || answers == 0 {
-		tb.Errorf("%d of %d answers are not counted once; the sums count %d of %d rows", lost, answers, sums, len(usage))
+	if lost > 0 || requests != int64(len(usage)) || answers == 0 {
+		tb.Errorf("%d of %d answers are not counted once; the sums count %d of %d rows", lost, answers, requests, len(usage))
 	}
 }
 

@@ -413,7 +413,7 @@ func (s *Server) Run(ctx context.Context) error {
 		defer close(stewardDone)
 		s.steward.Run(stewardCtx)
 	}()
-	s.duties.Add(7)
+	s.duties.Add(8)
 	go s.keepReplay(work)
 	go s.watchClock(work)
 	go s.keepPepper(work)
@@ -424,6 +424,7 @@ func (s *Server) Run(ctx context.Context) error {
 	go s.rewrapKeys(work)
 	go s.recordIncidents(work)
 	go s.prune(work)
+	go s.keepSums(work)
 	go s.reportHealth(work)
 	for _, l := range s.listeners {
 		go func() { // one per listener: ends when its server is shut down

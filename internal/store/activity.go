@@ -228,10 +228,3 @@ func (db *DB) DropNetworks(ctx context.Context, key string, networks []string) e
 		return nil
 	})
 }
-
-// SpentBy returns what was spent of a subject in the hours that begin from from to before end.
-func (tx *Tx) SpentBy(kind gatehouse.AlertSubject, subject string, from, end gatehouse.Millis) (gatehouse.NanoUSD, error) {
-	n, err := tx.number("sum activity", `SELECT CAST(COALESCE(SUM(cost), 0) AS BIGINT) FROM activity WHERE kind = $1 AND subject = $2 AND hour >= $3 AND hour < $4`,
-		string(kind), ident(subject), int64(from), int64(end))
-	return gatehouse.NanoUSD(n), err
-}

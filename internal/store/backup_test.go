@@ -16,6 +16,7 @@ import (
 
 	"gatehouse"
 	"gatehouse/internal/store"
+	"gatehouse/internal/store/sums"
 )
 
 // fill makes rows in every table that a backup must bring back.
@@ -229,10 +230,8 @@ func TestBackupOfWhatIsWritten(t *testing.T) {
 		}
 		var requests int64
 		err := to.View(t.Context(), func(tx *store.Tx) error {
-			return tx.EachRow(func(table string, columns []string, values []any) error {
-				if table == "rollups" && values[slices.Index(columns, "width")] == int64(60_000) {
-					requests += values[slices.Index(columns, "requests")].(int64)
-				}
+			return tx.EachSum("1m", func(_ string, _ gatehouse.Millis, _ [sums.Dims]string, s *store.Sums) error {
+				requests += s.Requests
 				return nil
 			})
 		})

@@ -2,7 +2,9 @@ package store_test
 
 import (
 	"fmt"
+	"syscall"
 	"testing"
+	"time"
 
 	"gatehouse"
 	"gatehouse/internal/store"
@@ -62,6 +64,44 @@ func BenchmarkRecord(b *testing.B) {
 		}
 		b.ReportMetric(float64(b.N*size)/b.Elapsed().Seconds(), "requests/s")
 	})
+}
+
+// BenchmarkRecordKeys is what recording costs a request: batches of 1,024 settled requests of one key, and of 1,001 keys in turn.
+func BenchmarkRecordKeys(b *testing.B) {
+	for _, keys := range []int{1, 1001} {
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+			onEnginesB(b, func(b *testing.B, db *store.DB) {
+				const size = 1024
+				n := 0
+				b.ReportAllocs()
+				cpu := cpuTime()
+				for b.Loop() {
+					batch := store.Batch{LastUsed: map[string]gatehouse.Millis{}, Usage: make([]gatehouse.Usage, size)}
+					for i := range batch.Usage {
+						n++
+						key, at := fmt.Sprintf("key_%d", n%keys), gatehouse.Millis(1_700_000_000_000+n/4)
+						batch.LastUsed[key] = at
+						batch.Usage[i] = gatehouse.Usage{ID: gatehouse.NewID(gatehouse.PrefixRequest), At: at, Organization: "org-1", Project: "proj_1", Key: key, ServiceAccount: "svc_acct_1",
+							Product: "completions", Model: "gpt-4o", UpstreamModel: "gpt-4o-2024-11-20", Upstream: "upst_1", ServiceTier: "default",
+							Units: gatehouse.Units{Input: 1000, Cached: 100, Output: 200}, Cost: 4_500_000, CostKnown: true, Confidence: gatehouse.Reported}
+					}
+					if err := db.Record(b.Context(), batch); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64((cpuTime()-cpu).Microseconds())/float64(b.N*size), "us-CPU/request")
+			})
+		})
+	}
+}
+
+// cpuTime is the time that this process has computed.
+func cpuTime() time.Duration {
+	var use syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &use); err != nil {
+		return 0
+	}
+	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
 // BenchmarkEachKey reads 100,000 keys, as a node does when it starts.

@@ -10,7 +10,7 @@ import (
 )
 
 // carries are the steps of the schema that SQL alone cannot take, by the name of the migration they follow.
-var carries = map[string]func(context.Context, *sql.Tx) error{"0006_pages.sql": carryPages}
+var carries = map[string]func(context.Context, *sql.Tx) error{"0006_pages.sql": carryPages, "0016_rollup_pages.sql": carrySums}
 
 // carriedRows is how many rows a page gets when rows are carried over.
 const carriedRows = 512

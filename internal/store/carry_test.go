@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"reflect"
@@ -78,5 +79,71 @@ func TestCarryRows(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestCarrySums migrates sums that an earlier binary kept as rows, and adds usage to the same day.
+func TestCarrySums(t *testing.T) {
+	db, err := Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	steps, err := migrations(migrationFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := 0
+	for steps[before].name != "0016_rollup_pages.sql" {
+		before++
+	}
+	if err := db.migrate(t.Context(), steps[:before]); err != nil {
+		t.Fatal(err)
+	}
+	const begin = 20_000 * dayMillis
+	for _, width := range []int64{minuteMillis, hourMillis, dayMillis} {
+		for i := range int64(2) {
+			_, err := db.write.ExecContext(t.Context(), `INSERT INTO rollups VALUES ('org-1', 'completions', $1, $2, 'proj_1', $3, '', 'svc_acct_1', 'gpt-4o', 'default', $4, 3, 1, 77,
+				1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)`, width, floor(begin+i*125_000, width), fmt.Sprintf("key_%d", i), i)
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := db.migrate(t.Context(), steps); err != nil {
+		t.Fatal(err)
+	}
+	err = db.Record(t.Context(), Batch{Usage: []gatehouse.Usage{{ID: "req_1", At: begin + 5, Organization: "org-1", Product: "completions", Project: "proj_1", Cost: 1, CostKnown: true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	units := gatehouse.Units{Input: 1, Cached: 2, CacheWrite: 3, InputText: 4, InputAudio: 5, InputImage: 6, CachedAudio: 7, CachedImage: 8, Output: 9, Reasoning: 10, OutputText: 11,
+		OutputAudio: 12, OutputImage: 13, Images: 14, Characters: 15, Milliseconds: 16, VideoMilliseconds: 17, Trained: 18}
+	for round := range 2 {
+		err = db.View(t.Context(), func(tx *Tx) error {
+			for name, results := range map[string]int{"1m": 2, "1h": 1, "1d": 1} {
+				buckets, err := tx.UsageBuckets(UsageQuery{Organization: "org-1", Start: begin, End: begin + dayMillis, Width: name, GroupBy: []string{ByProject}})
+				if err != nil {
+					return err
+				}
+				var all Sums
+				n := 0
+				for _, b := range buckets {
+					for i := range b.Results {
+						all.Merge(&b.Results[i].Sums)
+						n++
+					}
+				}
+				want := Sums{Requests: 7, Unpriced: 2, Cost: 155, Units: units}
+				want.Units.Add(units)
+				if all != want || n != results {
+					t.Errorf("%d: sums of %s in %d buckets\n got %+v\nwant %+v", round, name, n, all, want)
+				}
+			}
+			return nil
+		})
+		if err := errors.Join(err, db.FoldSums(t.Context())); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

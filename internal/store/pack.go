@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"gatehouse"
+	"gatehouse/internal/store/sums"
 )
 
 // A page is many measured rows in one: what a batch recorded. Its body is
@@ -199,7 +200,7 @@ func (p *packer) flags(set ...*bool) {
 
 // units are a set of those that are not zero, and their values.
 func (p *packer) units(u *gatehouse.Units) {
-	fields := unitFields(u)
+	fields := sums.UnitFields(u)
 	var set int64
 	for i, n := range fields {
 		if *n != 0 {

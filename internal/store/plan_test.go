@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"gatehouse"
+	"gatehouse/internal/store/sums"
 )
 
 // TestPlans asks SQLite how it would run every query of the store: none but those that read a table on purpose may scan one, and
@@ -45,7 +46,7 @@ func TestPlans(t *testing.T) {
 		organizationSelect, projectSelect, userSelect, projectUserSelect, serviceAccountSelect, resourceSelect, keySelect, keyLoad, upstreamSelect, deploymentSelect, sealedSelect, limitSelect,
 		spendAlertSelect, grantSelect, creditsSelect,
 		organizationSelect + ` ORDER BY created_at, id`, // a handful
-		`SELECT COUNT(*) FROM usage_ids`, `SELECT body FROM usage_pages ORDER BY page`, `SELECT body FROM request_pages ORDER BY page`, `SELECT COUNT(*) FROM work`,
+		`SELECT COUNT(*) FROM usage_ids`, `SELECT body FROM usage_pages ORDER BY page`, `SELECT body FROM request_pages ORDER BY page`, allSums, `SELECT COUNT(*) FROM work`,
 		// These two read a partial index that holds nothing but what they look for.
 		alertSelect + ` WHERE action = 'pending' ORDER BY at, id LIMIT $1`, `SELECT COUNT(*) FROM alert_deliveries WHERE state = 'pending'`,
 	}
@@ -166,6 +167,14 @@ func useEverything(t *testing.T, db *DB) {
 	if err := db.Record(t.Context(), Batch{Objects: []gatehouse.Object{{ID: "o"}}, DropNode: "n", DropIncarnation: "x"}); err != nil {
 		t.Fatal(err)
 	}
+	for range mergeAt {
+		if err := db.Record(t.Context(), Batch{Usage: []gatehouse.Usage{{ID: gatehouse.NewRequestID(), At: 1}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(db.MergeSums(t.Context()), db.FoldSums(t.Context()), db.pruneSums(t.Context(), minuteMillis, 2*dayMillis)); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := db.ClaimWork(t.Context(), WorkClaim{Now: 1, Until: 2, Limit: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -238,10 +247,10 @@ func useEverything(t *testing.T, db *DB) {
 		noted(tx.NetworksSince(0, 1))
 		noted(tx.NetworksOf("k"))
 		noted(tx.WokenSince(0))
-		noted(tx.SpentBy(gatehouse.AboutKey, "k", 0, 1))
 		noted(tx.Nodes())
 		noted(tx.Usage(""))
 		noted(tx.CountUsage())
+		noted(nil, tx.EachSum("1d", func(string, gatehouse.Millis, [sums.Dims]string, *Sums) error { return nil }))
 		noted(tx.UsageBuckets(UsageQuery{Organization: "o", Product: "p", Width: "1m", End: 1, Projects: []string{"a"}, Users: []string{"a"}, Keys: []string{"a"}, Models: []string{"a"},
 			Batch: &yes, GroupBy: []string{ByProject, ByKey}}))
 		noted(tx.UsageBuckets(UsageQuery{Organization: "o", Product: "p", Width: "1d", End: 1}))

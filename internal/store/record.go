@@ -107,6 +107,7 @@ func (db *DB) recordBatch(ctx context.Context, b *Batch) error {
 	if err := sqlTx.Commit(); err != nil {
 		return db.fail("commit a record", err)
 	}
+	db.recordedSums.Add(r.sums)
 	for _, o := range r.foreign {
 		db.log.Warn("object belongs to another project already", "object_id", o.ID, "kind", o.Kind, "project", o.Project)
 	}
@@ -125,6 +126,7 @@ type recorder struct {
 	inserted int64           // rows by the inserts so far
 	page     int64           // where this batch's usage and requests go
 	settled  map[string]bool // ids of the usage that this batch recorded, as they are stored
+	sums     int64           // pages of sums that this batch wrote
 	// What this batch recorded and none before it.
 	freshUsage    []*gatehouse.Usage
 	freshRequests []*gatehouse.Request
@@ -156,20 +158,6 @@ func (r *recorder) node(b *Batch) error {
 		return r.exec("drop node "+b.DropNode, drop, b.DropNode)
 	}
 	return r.exec("drop node "+b.DropNode, dropOwn, b.DropNode, b.DropIncarnation)
-}
-
-// appendUnits appends the unit columns of usage and rollups, in their order.
-func appendUnits(args []any, u *gatehouse.Units) []any {
-	for _, n := range unitFields(u) {
-		args = append(args, *n)
-	}
-	return args
-}
-
-// unitFields returns u's counters in the order of the columns.
-func unitFields(u *gatehouse.Units) [18]*int64 {
-	return [18]*int64{&u.Input, &u.Cached, &u.CacheWrite, &u.InputText, &u.InputAudio, &u.InputImage, &u.CachedAudio, &u.CachedImage,
-		&u.Output, &u.Reasoning, &u.OutputText, &u.OutputAudio, &u.OutputImage, &u.Images, &u.Characters, &u.Milliseconds, &u.VideoMilliseconds, &u.Trained}
 }
 
 var insertLastUsed = insert{op: "record last use", columns: 2,

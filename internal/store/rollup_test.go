@@ -60,6 +60,12 @@ func checkSums(t *rapid.T, db *store.DB, org string) {
 		if err := db.Record(context.Background(), b); err != nil {
 			t.Fatal(err)
 		}
+		// Whatever is there is folded at some time, and what comes later for the same hours too.
+		if rapid.Bool().Draw(t, "fold") {
+			if err := db.FoldSums(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 
 	q := store.UsageQuery{Organization: org, Product: of("completions", "embeddings").Draw(t, "product"), Width: of("1m", "1h", "1d").Draw(t, "width"),

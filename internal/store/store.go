@@ -7,7 +7,7 @@
 //   - View reads one consistent snapshot.
 //   - Update makes a control change: the mutation, its event and the event's number commit together or not at all.
 //   - Record writes measurements, which have no event; it reaches no control table. ClaimWork is its twin for the one measurement
-//     that nodes share out among themselves.
+//     that nodes share out among themselves, and MergeSums, FoldSums and Prune keep what was recorded small.
 //
 // SQLite serves one node, PostgreSQL any number. One set of queries serves both (docs/adr/0003-portable-sql.md).
 package store
@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gatehouse"
@@ -45,6 +46,8 @@ type DB struct {
 	log    *slog.Logger
 	stmts  statements
 	trace  func(query string) // tests look at every query; nil otherwise
+	// recordedSums is how many pages of sums this process has written since it last merged them.
+	recordedSums atomic.Int64
 
 	mu       sync.Mutex
 	lock     io.Closer         // guarded by mu; nil without a lock file and after Close

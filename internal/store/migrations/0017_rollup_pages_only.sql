@@ -1,0 +1,2 @@
+-- What it held is in pages now, see 0016.
+DROP TABLE rollups;
