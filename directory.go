@@ -5,6 +5,7 @@ type Organization struct {
 	ID             string
 	Name           string
 	DefaultProject string // where a user's own key acts when the request names no project
+	TimeZone       string // the IANA name of the zone in which its days and months begin; empty: UTC
 	CreatedAt      Millis
 	Rev            int64
 }

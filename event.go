@@ -23,6 +23,7 @@ const (
 	SubjectGrant          SubjectKind = "credit_grant"
 	SubjectAlertRule      SubjectKind = "alert_rule"
 	SubjectAlertChannel   SubjectKind = "alert_channel"
+	SubjectBudget         SubjectKind = "budget"
 	SubjectNone           SubjectKind = "" // audited, changes nothing
 )
 

@@ -36,7 +36,10 @@ type Budget struct {
 	UnknownPrice UnknownPrice
 	Increases    []Increase // temporary; they add up while they last
 	// Alerts are percentages of the amount at which somebody is told, ascending, e.g. 50, 80, 100.
-	Alerts    []int
+	Alerts []int
+	// Zone is the time zone its windows begin in, which is its organization's: whoever reads a budget to count in it sets it; it is not
+	// stored. nil is UTC.
+	Zone      *time.Location `json:"-"`
 	CreatedAt Millis
 	RemovedAt Millis
 	Rev       int64
@@ -91,6 +94,19 @@ type Increase struct {
 	From   Millis  `json:"from"`
 	Until  Millis  `json:"until"`
 	Reason string  `json:"reason,omitempty"`
+}
+
+// WindowAt returns the window that at lies in: the first instant in it and the first after it.
+func (b *Budget) WindowAt(at Millis) (start, end Millis) {
+	zone := b.Zone
+	if zone == nil {
+		zone = time.UTC
+	}
+	start, end = b.Window.Bounds(at, zone)
+	if b.Kind == BudgetCredits {
+		start = b.CreatedAt // what was spent before is not paid from credits
+	}
+	return start, end
 }
 
 // AmountAt returns what may be spent in the window that at lies in, increases included that last at at.

@@ -33,7 +33,9 @@ const (
 	Reported  Confidence = "reported"  // the upstream said so
 	Estimated Confidence = "estimated" // the upstream gave none, or the stream was cut; counted from the bytes that passed
 	Recovered Confidence = "recovered" // the node died before it settled; the reserved amount stands
-	Pending   Confidence = "pending"   // the work goes on; it is counted once it is done, under the id in Request.Work
+	// Unanswered is an attempt that was sent and of which nobody knows what became: its bound stands, on a line of its own.
+	Unanswered Confidence = "unanswered"
+	Pending    Confidence = "pending" // the work goes on; it is counted once it is done, under the id in Request.Work
 )
 
 // Usage is one settled request.

@@ -127,6 +127,8 @@ func tokenText(r *gatehouse.Request) string {
 		text += " (estimated)"
 	case gatehouse.Recovered:
 		text += " (reserved; the node stopped before it could settle)"
+	case gatehouse.Unanswered:
+		text += " (reserved; the upstream never answered)"
 	}
 	return text
 }

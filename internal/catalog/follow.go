@@ -253,6 +253,9 @@ func readSubject(tx *store.Tx, kind gatehouse.SubjectKind, id string) (func(*rep
 	case gatehouse.SubjectDeployment:
 		d, err := tx.Deployment(id)
 		return applying(d, err, (*replica).putDeployment, func(r *replica) { r.dropDeployment(id) })
+	case gatehouse.SubjectBudget:
+		b, err := tx.Budget(id)
+		return applying(b, err, (*replica).putBudget, func(r *replica) { r.dropBudget(id) })
 	}
 	return nil, nil
 }

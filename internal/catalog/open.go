@@ -174,6 +174,7 @@ func load(ctx context.Context, db *store.DB) (loaded, error) {
 			loadAll(r, tx.LoadKeys, (*replica).putKey),
 			loadAll(r, tx.EachUpstream, (*replica).putUpstream),
 			loadAll(r, tx.EachDeployment, (*replica).putDeployment),
+			loadAll(r, tx.EachBudget, (*replica).putBudget),
 		)
 		if err != nil {
 			return err

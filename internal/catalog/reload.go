@@ -87,9 +87,11 @@ func (r *replica) adopt(from *replica) {
 	r.keys.adopt(&from.keys)
 	r.upstreams.adopt(&from.upstreams)
 	r.routes.adopt(&from.routes)
+	r.budgets.adopt(&from.budgets)
 	// Compilations go on counting: a later one must not look older than one of before.
 	from.compiled += r.compiled
 	r.parts, r.stale, r.compiled, r.policies = from.parts, from.stale, from.compiled, from.policies
+	r.budgetRows, r.unbudgeted = from.budgetRows, from.unbudgeted
 }
 
 // adopt takes over the values of a table that nothing was removed from.

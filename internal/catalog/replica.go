@@ -18,11 +18,14 @@ type replica struct {
 	keys          table[keyID, Key]
 	upstreams     table[string, gatehouse.Upstream]
 	routes        table[string, routing]
+	budgets       table[string, budgeting]
 
 	// The rest is the writer's own.
-	parts      map[string]*parts // by organization
-	stale      map[string]bool   // organizations whose routing is to be compiled
-	compiled   int64             // how often any was
+	parts      map[string]*parts                       // by organization
+	stale      map[string]bool                         // organizations whose routing is to be compiled
+	compiled   int64                                   // how often any was
+	budgetRows map[string]map[string]*gatehouse.Budget // by organization and id, removed ones too
+	unbudgeted map[string]bool                         // organizations whose budgets are to be compiled
 	policies   map[string]*Policy
 	policyText []byte
 }
@@ -38,6 +41,9 @@ func newReplica() *replica {
 		keys:          newTable(hashKeyID, func(k *Key) keyID { return keyID(k.id[len(gatehouse.PrefixKey):]) }, func(k *Key) int64 { return k.Rev }),
 		upstreams:     newTable(hashString, func(u *gatehouse.Upstream) string { return u.ID }, func(u *gatehouse.Upstream) int64 { return u.Rev }),
 		routes:        newTable(hashString, func(r *routing) string { return r.organization }, func(r *routing) int64 { return r.rev }),
+		budgets:       newTable(hashString, func(b *budgeting) string { return b.organization }, func(b *budgeting) int64 { return b.rev }),
+		budgetRows:    map[string]map[string]*gatehouse.Budget{},
+		unbudgeted:    map[string]bool{},
 		parts:         map[string]*parts{},
 		stale:         map[string]bool{},
 		policies:      map[string]*Policy{},
@@ -45,7 +51,11 @@ func newReplica() *replica {
 }
 
 func (r *replica) putOrganization(o *gatehouse.Organization) outcome {
-	return r.organizations.put(o)
+	out := r.organizations.put(o)
+	if out != ignored && len(r.budgetRows[o.ID]) > 0 {
+		r.unbudgeted[o.ID] = true // its time zone may be another
+	}
+	return out
 }
 
 func (r *replica) putProject(p *gatehouse.Project) outcome {
@@ -109,6 +119,35 @@ func (r *replica) putDeployment(d *gatehouse.Deployment) outcome {
 	return out
 }
 
+// putBudget also marks the organization's budgets; compile renews them.
+func (r *replica) putBudget(b *gatehouse.Budget) outcome {
+	b.Organization = r.organizationID(b.Organization)
+	of := r.budgetRows[b.Organization]
+	if of == nil {
+		of = map[string]*gatehouse.Budget{}
+		r.budgetRows[b.Organization] = of
+	}
+	out := added
+	if prev := of[b.ID]; prev != nil {
+		if b.Rev <= prev.Rev {
+			return ignored
+		}
+		out = replaced
+	}
+	of[b.ID] = b
+	r.unbudgeted[b.Organization] = true
+	return out
+}
+
+func (r *replica) dropBudget(id string) {
+	for organization, of := range r.budgetRows {
+		if of[id] != nil {
+			delete(of, id)
+			r.unbudgeted[organization] = true
+		}
+	}
+}
+
 func (r *replica) dropKey(id string) {
 	if id, ok := keyIDOf(strings.TrimPrefix(id, gatehouse.PrefixKey)); ok {
 		r.keys.remove(id)
@@ -141,13 +180,18 @@ func (r *replica) partsOf(organization string) *parts {
 	return p
 }
 
-// compile renews the routing of the organizations whose upstreams or deployments changed.
+// compile renews the routing of the organizations whose upstreams or deployments changed, and the budgets of those whose budgets did.
 func (r *replica) compile() {
 	for organization := range r.stale {
 		r.compiled++
 		r.routes.put(r.parts[organization].compile(organization, r.compiled))
 	}
 	clear(r.stale)
+	for organization := range r.unbudgeted {
+		r.compiled++
+		r.budgets.put(compileBudgets(r.organizations.get(organization), organization, r.budgetRows[organization], r.compiled))
+	}
+	clear(r.unbudgeted)
 }
 
 // The functions below return the one copy of an id that a table holds already, so that the many rows that name it share it.

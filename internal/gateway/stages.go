@@ -154,12 +154,13 @@ func (x *exchange) reserve() error {
 		RequestID: x.record.ID, Organization: p.Organization, Project: p.Project, Key: p.Actor.Key, User: p.Actor.User, ServiceAccount: p.Actor.ServiceAccount,
 		Product: x.call.Op.Meter, Model: x.record.Model, Dialect: first.upstream.Dialect, Upstream: first.upstream.Name, UpstreamModel: first.model, ServiceTier: x.tier,
 		At: x.record.At, Input: max(x.body.size, 1), VideoMilliseconds: x.videoBound(),
-		Output: outputBound(x.call.Op, x.fields, x.g.cfg.Ledger.Prices(), first.upstream.Dialect, first.model),
+		Budgets: x.g.cfg.Catalog.Budgets(x.id.Key, p.Project),
+		Output:  outputBound(x.call.Op, x.fields, x.g.cfg.Ledger.Prices(), first.upstream.Dialect, first.model),
 	}
 	if x.batch != nil {
 		x.batch.charge(&x.charge)
 	}
-	if err := x.g.cfg.Ledger.Reserve(&x.charge, &x.hold); err != nil {
+	if err := x.g.cfg.Ledger.Reserve(x.ctx, &x.charge, &x.hold); err != nil {
 		return err
 	}
 	x.held = true

@@ -58,7 +58,7 @@ func crashChild(dir, url string) error {
 			for n := 0; ; n++ {
 				id := fmt.Sprintf("req_%d_%d_%d", os.Getpid(), worker, n)
 				h := new(Hold)
-				if err := l.Reserve(charge(id), h); err != nil {
+				if err := l.Reserve(context.Background(), charge(id), h); err != nil {
 					fmt.Fprintln(os.Stderr, err)
 					return
 				}

@@ -3,6 +3,7 @@
 package ledger
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -39,7 +40,7 @@ func TestFullDisk(t *testing.T) {
 	for i := 0; full == nil; i++ {
 		id := fmt.Sprintf("req_%d", i)
 		h := new(Hold)
-		if full = l.Reserve(charge(id), h); full != nil {
+		if full = l.Reserve(context.Background(), charge(id), h); full != nil {
 			break
 		}
 		want[id] = true

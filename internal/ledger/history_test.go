@@ -73,7 +73,7 @@ func TestAnyHistory(t *testing.T) {
 			"reserve": func(t *rapid.T) {
 				next++
 				id, h := fmt.Sprintf("req_%d", next), new(Hold)
-				if err := l.Reserve(charge(id), h); err == nil {
+				if err := l.Reserve(context.Background(), charge(id), h); err == nil {
 					open[id] = h
 					want[id] = []gatehouse.Confidence{gatehouse.Recovered}
 				}

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"context"
 	"errors"
 
 	"gatehouse"
@@ -30,6 +31,12 @@ type Charge struct {
 	Output        int64 // upper bound in tokens
 	// VideoMilliseconds is the length of the videos asked for.
 	VideoMilliseconds int64
+	// Bound is what the request may cost at most, whatever is made of it, and BoundKnown that there is such an amount. A request without
+	// one reserves nothing in a budget.
+	Bound      gatehouse.NanoUSD
+	BoundKnown bool
+	// Budgets bind the request: what [catalog.Catalog.Budgets] says of its key. The slice is not changed.
+	Budgets []*gatehouse.Budget
 }
 
 // Settlement is what a request turned out to be.
@@ -65,6 +72,7 @@ type Hold struct {
 
 	// Guarded by the journal's mutex.
 	open       bool
+	attempts   int    // that were settled as lines of their own
 	segment    uint64 // where its newest held record is
 	prev, next *Hold  // the journal's list of open holds
 	settled    []byte // a settlement that could not be written yet; the hold then belongs to the journal
@@ -72,7 +80,7 @@ type Hold struct {
 
 // Reserve journals that the request of c may cost up to its bounds and makes h its hold. It allocates nothing. An error is
 // [gatehouse.Unavailable]: the journal cannot be written and the request must not be served.
-func (l *Ledger) Reserve(c *Charge, h *Hold) error {
+func (l *Ledger) Reserve(ctx context.Context, c *Charge, h *Hold) error {
 	if c.RequestID == "" {
 		return errors.New("reserve: the charge has no request id")
 	}
@@ -237,7 +245,7 @@ func (j *journal) hold(b []byte, l *Ledger, c *Charge, h *Hold) (int64, error) {
 	if err := j.append(b); err != nil {
 		return 0, unavailable(err)
 	}
-	h.ledger, h.charge, h.open, h.settled = l, *c, true, nil
+	h.ledger, h.charge, h.open, h.attempts, h.settled = l, *c, true, 0, nil
 	j.link(h)
 	return j.written, nil
 }

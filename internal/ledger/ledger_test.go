@@ -138,7 +138,7 @@ func settlement(id string) *Settlement {
 func reserve(t testing.TB, l *Ledger, id string) *Hold {
 	t.Helper()
 	h := new(Hold)
-	if err := l.Reserve(charge(id), h); err != nil {
+	if err := l.Reserve(context.Background(), charge(id), h); err != nil {
 		t.Fatalf("reserve %s: %v", id, err)
 	}
 	return h
@@ -615,22 +615,22 @@ func TestRunRecordsSoonAndAllAtTheEnd(t *testing.T) {
 	if len(k.usage) != 20 {
 		t.Errorf("%d of 20 after Close", len(k.usage))
 	}
-	if err := l.Reserve(charge("req_late"), new(Hold)); gatehouse.KindOf(err) != gatehouse.Unavailable {
+	if err := l.Reserve(context.Background(), charge("req_late"), new(Hold)); gatehouse.KindOf(err) != gatehouse.Unavailable {
 		t.Errorf("Reserve after Close = %v", err)
 	}
 }
 
 func TestReserveMisuse(t *testing.T) {
 	l := opened(t, t.TempDir(), newBook())
-	if err := l.Reserve(&Charge{}, new(Hold)); err == nil {
+	if err := l.Reserve(context.Background(), &Charge{}, new(Hold)); err == nil {
 		t.Error("a charge without a request id was reserved")
 	}
 	h := reserve(t, l, "req_1")
-	if err := l.Reserve(charge("req_2"), h); err == nil {
+	if err := l.Reserve(context.Background(), charge("req_2"), h); err == nil {
 		t.Error("a hold in use was reserved again")
 	}
 	settle(t, h, settlement("req_1"))
-	if err := l.Reserve(charge("req_3"), h); err != nil {
+	if err := l.Reserve(context.Background(), charge("req_3"), h); err != nil {
 		t.Errorf("a settled hold cannot be reserved again: %v", err)
 	}
 }
@@ -669,7 +669,7 @@ func TestAJournalThatCannotBeWritten(t *testing.T) {
 				open := reserve(t, l, "req_open")
 				d.set(failure, at)
 				for range 5 {
-					if err := l.Reserve(charge("req_refused"), new(Hold)); gatehouse.KindOf(err) != gatehouse.Unavailable || !errors.Is(err, failure) {
+					if err := l.Reserve(context.Background(), charge("req_refused"), new(Hold)); gatehouse.KindOf(err) != gatehouse.Unavailable || !errors.Is(err, failure) {
 						t.Fatalf("Reserve on a broken disk = %v", err)
 					}
 				}
@@ -718,7 +718,7 @@ func TestEveryRecordSynced(t *testing.T) {
 			for n := range 5 {
 				id := fmt.Sprintf("req_%d_%d", i, n)
 				h := new(Hold)
-				if err := l.Reserve(charge(id), h); err != nil {
+				if err := l.Reserve(context.Background(), charge(id), h); err != nil {
 					t.Error(err)
 				}
 				if err := h.Settle(settlement(id)); err != nil {
@@ -758,7 +758,7 @@ func TestASyncThatFails(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 { // none of those that wait together may be told that it is safe
 		wg.Go(func() {
-			if err := l.Reserve(charge(fmt.Sprintf("req_refused_%d", i)), new(Hold)); gatehouse.KindOf(err) != gatehouse.Unavailable {
+			if err := l.Reserve(context.Background(), charge(fmt.Sprintf("req_refused_%d", i)), new(Hold)); gatehouse.KindOf(err) != gatehouse.Unavailable {
 				t.Errorf("Reserve without fsync = %v", err)
 			}
 		})

@@ -48,11 +48,20 @@ func anyOf(t *rapid.T, v reflect.Value) {
 func TestRecords(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var c Charge
-		anyOf(t, reflect.ValueOf(&c).Elem())
+		v := reflect.ValueOf(&c).Elem()
+		for i := range v.NumField() {
+			switch v.Type().Field(i).Name {
+			case "Budgets", "Bound", "BoundKnown": // not in the journal yet
+			default:
+				anyOf(t, v.Field(i))
+			}
+		}
 		{
 			b := appendCharge(nil, &c)
 			got, err := decodeCharge(b, payloadVersion)
-			if want := cleaned(c); err != nil || got != want {
+			want := cleaned(c)
+			want.Budgets = nil // a charge is read back without them
+			if err != nil || !reflect.DeepEqual(got, want) {
 				t.Fatalf("charge = %+v, %v\nwant     %+v", got, err, want)
 			}
 			if id, err := heldID(b); err != nil || string(id) != c.RequestID {
@@ -182,7 +191,7 @@ func FuzzRecord(f *testing.F) {
 		case kindHeld:
 			if c, err := decodeCharge(payload, payloadVersion); err == nil {
 				again, err := decodeCharge(appendCharge(nil, &c), payloadVersion)
-				if err != nil || again != c {
+				if err != nil || !reflect.DeepEqual(again, c) {
 					t.Fatalf("charge %+v becomes %+v, %v", c, again, err)
 				}
 			}
@@ -260,7 +269,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 	var h Hold
 	c, s := charge("req_1"), settlement("req_1")
 	if n := testing.AllocsPerRun(200, func() {
-		if l.Reserve(c, &h) != nil || h.Settle(s) != nil {
+		if l.Reserve(context.Background(), c, &h) != nil || h.Settle(s) != nil {
 			t.Fatal("reserve and settle failed")
 		}
 	}); n != 0 {
@@ -276,7 +285,7 @@ func benchmarkLedger(b *testing.B, dir string, write func(*os.File, []byte) (int
 	b.ReportAllocs()
 	b.ResetTimer()
 	for b.Loop() {
-		if err := l.Reserve(c, &h); err != nil {
+		if err := l.Reserve(context.Background(), c, &h); err != nil {
 			b.Fatal(err)
 		}
 		if err := h.Settle(s); err != nil {

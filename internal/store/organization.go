@@ -2,24 +2,24 @@ package store
 
 import "gatehouse"
 
-const organizationSelect = `SELECT id, name, default_project, created_at, rev FROM organizations`
+const organizationSelect = `SELECT id, name, default_project, time_zone, created_at, rev FROM organizations`
 
 func scanOrganization(r row, o *gatehouse.Organization) error {
-	return r.Scan(&o.ID, &o.Name, &o.DefaultProject, (*int64)(&o.CreatedAt), &o.Rev)
+	return r.Scan(&o.ID, &o.Name, &o.DefaultProject, &o.TimeZone, (*int64)(&o.CreatedAt), &o.Rev)
 }
 
 // CreateOrganization stores a new organization and sets its Rev, and CreatedAt where it is 0.
 func (tx *Tx) CreateOrganization(o *gatehouse.Organization) error {
-	const query = `INSERT INTO organizations (id, name, default_project, created_at, rev) VALUES ($1, $2, $3, $4, 1)`
+	const query = `INSERT INTO organizations (id, name, default_project, time_zone, created_at, rev) VALUES ($1, $2, $3, $4, $5, 1)`
 	tx.stamp(&o.CreatedAt)
-	return tx.create("organization", o.ID, &o.Rev, query, o.ID, o.Name, o.DefaultProject, int64(o.CreatedAt))
+	return tx.create("organization", o.ID, &o.Rev, query, o.ID, o.Name, o.DefaultProject, o.TimeZone, int64(o.CreatedAt))
 }
 
 // SaveOrganization stores a changed organization: everything but ID and CreatedAt.
 func (tx *Tx) SaveOrganization(o *gatehouse.Organization) error {
-	const query = `UPDATE organizations SET rev = rev + 1, name = $3, default_project = $4 WHERE id = $1 AND rev = $2`
+	const query = `UPDATE organizations SET rev = rev + 1, name = $3, default_project = $4, time_zone = $5 WHERE id = $1 AND rev = $2`
 	const exists = `SELECT rev FROM organizations WHERE id = $1`
-	return tx.save("organization", o.ID, &o.Rev, query, exists, o.Name, o.DefaultProject)
+	return tx.save("organization", o.ID, &o.Rev, query, exists, o.Name, o.DefaultProject, o.TimeZone)
 }
 
 // Organization returns an organization.

@@ -44,7 +44,7 @@ func TestPlans(t *testing.T) {
 	defer func() { _ = side.Close() }()
 	wholeTables := []string{
 		organizationSelect, projectSelect, userSelect, projectUserSelect, serviceAccountSelect, resourceSelect, keySelect, keyLoad, upstreamSelect, deploymentSelect, sealedSelect, limitSelect,
-		spendAlertSelect, grantSelect, creditsSelect,
+		spendAlertSelect, grantSelect, creditsSelect, budgetSelect,
 		organizationSelect + ` ORDER BY created_at, id`, // a handful
 		`SELECT COUNT(*) FROM usage_ids`, `SELECT body FROM usage_pages ORDER BY page`, `SELECT body FROM request_pages ORDER BY page`, allSums, `SELECT COUNT(*) FROM work`,
 		// These two read a partial index that holds nothing but what they look for.
@@ -138,6 +138,7 @@ func useEverything(t *testing.T, db *DB) {
 		alert := &gatehouse.SpendAlert{ID: "alert_1", Organization: "org-1"}
 		grant := &gatehouse.Grant{ID: "grant_1", Organization: "org-1", Amount: 1}
 		credits := &gatehouse.Credits{Organization: "org-1"}
+		budget := &gatehouse.Budget{ID: "budget_1", Organization: "org-1"}
 		entry := &gatehouse.CreditEntry{Organization: "org-1", Debit: gatehouse.AccountBalance, Credit: gatehouse.AccountIssued, Grant: "grant_1", Amount: 1}
 		stale := *project
 		stale.Rev = 9
@@ -145,7 +146,7 @@ func useEverything(t *testing.T, db *DB) {
 			tx.CreateProjectUser(member), tx.SaveProjectUser(member), tx.CreateServiceAccount(account), tx.SaveServiceAccount(account), tx.CreateResource(resource), tx.SaveResource(resource), tx.CreateKey(key), tx.SaveKey(key),
 			tx.CreateUpstream(upstream), tx.SaveUpstream(upstream), tx.CreateDeployment(deployment), tx.SaveDeployment(deployment), tx.CreateSealed(sealed), tx.SaveSealed(sealed),
 			tx.DeleteSealed(sealed), tx.CreateLimit(limit), tx.SaveLimit(limit), tx.SetMeta("a", "b"), tx.CreateSpendAlert(alert), tx.SaveSpendAlert(alert),
-			tx.CreateGrant(grant), tx.SaveGrant(grant), tx.CreateCredits(credits), tx.SaveCredits(credits), tx.Enter(entry)} {
+			tx.CreateGrant(grant), tx.SaveGrant(grant), tx.CreateCredits(credits), tx.SaveCredits(credits), tx.CreateBudget(budget), tx.SaveBudget(budget), tx.Enter(entry)} {
 			if err != nil {
 				return err
 			}
@@ -212,6 +213,9 @@ func useEverything(t *testing.T, db *DB) {
 		noted(tx.GrantNamed("", ""))
 		noted(tx.OpenGrants(""))
 		noted(tx.Credits(""))
+		noted(tx.Budget(""))
+		noted(tx.Budgets(""))
+		note(tx.EachBudget(func(*gatehouse.Budget) error { return nil }))
 		noted(tx.CreditBalances(""))
 		noted(tx.CreditEntries("", 1, 1))
 		noted(tx.LastCreditEntries("", 1, 1))

@@ -28,9 +28,9 @@ func testEntities(t *testing.T, db *store.DB) {
 	t.Run("Organization", func(t *testing.T) {
 		run(t, db, entity[gatehouse.Organization]{
 			value: func() *gatehouse.Organization {
-				return &gatehouse.Organization{ID: "org-x", Name: "Ünï 会社", DefaultProject: "proj_1", CreatedAt: 1_700_000_000_000}
+				return &gatehouse.Organization{ID: "org-x", Name: "Ünï 会社", DefaultProject: "proj_1", TimeZone: "Asia/Tokyo", CreatedAt: 1_700_000_000_000}
 			},
-			change: func(o *gatehouse.Organization) { o.Name, o.DefaultProject = "other", "" },
+			change: func(o *gatehouse.Organization) { o.Name, o.DefaultProject, o.TimeZone = "other", "", "" },
 			rev:    func(o *gatehouse.Organization) *int64 { return &o.Rev },
 			create: (*store.Tx).CreateOrganization, save: (*store.Tx).SaveOrganization, each: (*store.Tx).EachOrganization,
 			get: func(tx *store.Tx, o *gatehouse.Organization) (*gatehouse.Organization, error) {

@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(tb testing.TB) *store.DB) {
 		{"Nodes", testNodes},
 		{"NodeHealth", testNodeHealth},
 		{"RecordAllOrNothing", testRecordAllOrNothing},
+		{"BudgetEntities", testBudgetEntities},
 		{"CreditEntities", testCreditEntities},
 		{"SpendAlertLists", testSpendAlertLists},
 		{"CreditLedger", testCreditLedger},
