@@ -23,6 +23,13 @@ type Units struct {
 	VideoMilliseconds int64 `json:"video_milliseconds,omitempty"`
 	// Trained is the tokens that a fine-tuning job was trained on.
 	Trained int64 `json:"trained_tokens,omitempty"`
+	// What follows is calls of tools that the provider hosts and charges for. A search of the web counts as a preview where the
+	// request had the preview tool, whose price is another.
+	WebSearches       int64 `json:"web_searches,omitempty"`
+	WebSearchPreviews int64 `json:"web_search_previews,omitempty"`
+	FileSearches      int64 `json:"file_searches,omitempty"`
+	// Containers are the sessions of code interpreters that were begun.
+	Containers int64 `json:"containers,omitempty"`
 }
 
 // Confidence is where the numbers of a Usage come from.
@@ -53,6 +60,8 @@ type Usage struct {
 	Upstream       string
 	ServiceTier    string
 	Batch          bool
+	Size           string // of images and videos, e.g. "1024x1024"
+	Quality        string // of images, e.g. "hd"
 	Units          Units
 	Cost           NanoUSD
 	CostKnown      bool // false: no price for this model; Cost is 0 and means nothing
@@ -140,4 +149,8 @@ func (u *Units) Add(v Units) {
 	u.Milliseconds += v.Milliseconds
 	u.VideoMilliseconds += v.VideoMilliseconds
 	u.Trained += v.Trained
+	u.WebSearches += v.WebSearches
+	u.WebSearchPreviews += v.WebSearchPreviews
+	u.FileSearches += v.FileSearches
+	u.Containers += v.Containers
 }

@@ -19,6 +19,9 @@ type Work struct {
 	Dialect        Dialect
 	UpstreamModel  string
 	ServiceTier    string
+	PricedAs       string // the model's name in the table of prices, where the route says one
+	Size           string // of a video
+	Quality        string
 	Batch          bool
 	At             Millis // when it began
 	Expires        Millis // not waited for any longer than this: settled at its reserve

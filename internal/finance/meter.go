@@ -59,6 +59,14 @@ var Meters = []*Meter{
 		func(n int64) gatehouse.Units { return gatehouse.Units{Milliseconds: n} }},
 	{"video", "Video Time", "Milliseconds", "Seconds", 1000, func(u *gatehouse.Units) int64 { return max(u.VideoMilliseconds, 0) },
 		func(n int64) gatehouse.Units { return gatehouse.Units{VideoMilliseconds: n} }},
+	{"web_searches", "Web Searches", "Requests", "1000 Requests", 1000, func(u *gatehouse.Units) int64 { return max(u.WebSearches, 0) },
+		func(n int64) gatehouse.Units { return gatehouse.Units{WebSearches: n} }},
+	{"web_search_previews", "Web Searches (Preview)", "Requests", "1000 Requests", 1000, func(u *gatehouse.Units) int64 { return max(u.WebSearchPreviews, 0) },
+		func(n int64) gatehouse.Units { return gatehouse.Units{WebSearchPreviews: n} }},
+	{"file_searches", "File Searches", "Requests", "1000 Requests", 1000, func(u *gatehouse.Units) int64 { return max(u.FileSearches, 0) },
+		func(n int64) gatehouse.Units { return gatehouse.Units{FileSearches: n} }},
+	{"containers", "Code Containers", "Sessions", "Sessions", 1, func(u *gatehouse.Units) int64 { return max(u.Containers, 0) },
+		func(n int64) gatehouse.Units { return gatehouse.Units{Containers: n} }},
 }
 
 // Requests is the meter of what cannot be divided among others: requests whose units nobody prices one by one.

@@ -15,6 +15,7 @@ import (
 	"gatehouse/internal/dialect/form"
 	"gatehouse/internal/gateway/outbound"
 	"gatehouse/internal/ledger"
+	"gatehouse/internal/ledger/prices"
 )
 
 // maxBatchModels bounds the models of one file.
@@ -151,7 +152,8 @@ func (x *exchange) judgeLine(b *batchCall, l *batch.Line, objects *belongings) e
 	up := b.ways[0]
 	b.Lines++
 	b.Input += int64(len(l.Body))
-	b.Output += outputBound(l.Op, f, x.g.cfg.Ledger.Prices(), up.Dialect, m.names[up.ID])
+	of := prices.Of{Organization: x.id.Principal.Organization, Dialect: up.Dialect, Upstream: up.Name, Model: m.names[up.ID], Tier: prices.Batch, At: x.record.At}
+	b.Output += outputBound(l.Op, f, x.g.cfg.Ledger.Prices(), &of)
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"gatehouse/internal/dialect/strictjson"
 	"gatehouse/internal/dialect/usage"
 	"gatehouse/internal/ledger"
+	"gatehouse/internal/ledger/prices"
 	"gatehouse/internal/otlp"
 	"gatehouse/internal/secret"
 )
@@ -155,8 +156,9 @@ func (x *exchange) reserve() error {
 		Product: x.call.Op.Meter, Model: x.record.Model, Dialect: first.upstream.Dialect, Upstream: first.upstream.Name, UpstreamModel: first.model, ServiceTier: x.tier,
 		At: x.record.At, Input: max(x.body.size, 1), VideoMilliseconds: x.videoBound(),
 		Budgets: x.g.cfg.Catalog.Budgets(x.id.Key, p.Project),
-		Output:  outputBound(x.call.Op, x.fields, x.g.cfg.Ledger.Prices(), first.upstream.Dialect, first.model),
 	}
+	of := x.charge.Priced()
+	x.charge.Output = outputBound(x.call.Op, x.fields, x.g.cfg.Ledger.Prices(), &of)
 	if x.batch != nil {
 		x.batch.charge(&x.charge)
 	}
@@ -169,7 +171,7 @@ func (x *exchange) reserve() error {
 
 // outputBound is the most tokens the answer to a call with these fields may have: what the request caps it to, else what the model
 // can do at most.
-func outputBound(op *dialect.Op, f *strictjson.Result, prices *ledger.Prices, d gatehouse.Dialect, model string) int64 {
+func outputBound(op *dialect.Op, f *strictjson.Result, table *prices.Table, of *prices.Of) int64 {
 	at := &op.At
 	var limit int64
 	for _, i := range [...]int{at.MaxCompletionTokens, at.MaxTokens, at.MaxOutputTokens} {
@@ -180,7 +182,7 @@ func outputBound(op *dialect.Op, f *strictjson.Result, prices *ledger.Prices, d 
 	if limit == 0 {
 		switch op.Usage {
 		case usage.Chat, usage.Completions, usage.Responses, usage.Run:
-			if l, ok := prices.Limits(d, model); ok {
+			if l, ok := table.Limits(of); ok {
 				limit = l.Output
 			}
 		}

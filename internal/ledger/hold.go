@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"gatehouse"
+	"gatehouse/internal/ledger/prices"
 )
 
 // Charge is what a request may cost, before its first byte goes upstream. Its strings must not change until the hold is
@@ -25,6 +26,9 @@ type Charge struct {
 	Upstream      string
 	UpstreamModel string // empty: Model is what the price is looked up by
 	ServiceTier   string
+	PricedAs      string // the model's name in the table of prices, where the route says one
+	Size          string // of images and videos, as asked for, then as answered
+	Quality       string // of images
 	Batch         bool
 	At            gatehouse.Millis
 	Input         int64 // upper bound in tokens
@@ -58,7 +62,11 @@ type Settlement struct {
 	Upstream      string
 	UpstreamModel string // what the upstream says it ran, and what the price is looked up by
 	ServiceTier   string
+	Size          string
+	Quality       string
 	Batch         bool
+	// PricedAs goes with Upstream: where that is set, it replaces the charge's also when it is empty.
+	PricedAs string
 	// Cost and CostKnown are filled in by Settle.
 	Cost      gatehouse.NanoUSD
 	CostKnown bool
@@ -122,11 +130,8 @@ func (h *Hold) Settle(s *Settlement) error {
 			s.Request.Work = s.Work.ID
 		}
 	} else if !s.Released {
-		tier := c.ServiceTier
-		if c.Batch {
-			tier = "batch"
-		}
-		s.Cost, s.CostKnown = l.cfg.Prices.Cost(c.Dialect, c.priced(), s.Units, tier)
+		of := c.Priced()
+		s.Cost, s.CostKnown = l.Prices().Cost(&of, &s.Units)
 	}
 	buf := l.bufs.Get().(*[]byte)
 	b, start := beginFrame((*buf)[:0], kindSettled)
@@ -158,11 +163,16 @@ func (c *Charge) settle(s *Settlement) {
 			*to = v
 		}
 	}
+	if s.Upstream != "" {
+		c.PricedAs = s.PricedAs
+	}
 	set(&c.UsageID, s.UsageID)
 	set(&c.Product, s.Product)
 	set(&c.Upstream, s.Upstream)
 	set(&c.UpstreamModel, s.UpstreamModel)
 	set(&c.ServiceTier, s.ServiceTier)
+	set(&c.Size, s.Size)
+	set(&c.Quality, s.Quality)
 	if s.Dialect != "" {
 		c.Dialect = s.Dialect
 	}
@@ -173,15 +183,24 @@ func (c *Charge) settle(s *Settlement) {
 func (c *Charge) begin(w *gatehouse.Work) {
 	w.Request, w.Organization, w.Project, w.Key, w.User, w.ServiceAccount = c.RequestID, c.Organization, c.Project, c.Key, c.User, c.ServiceAccount
 	w.Product, w.Model, w.Upstream, w.Dialect, w.UpstreamModel, w.ServiceTier = c.Product, c.Model, c.Upstream, c.Dialect, c.UpstreamModel, c.ServiceTier
+	w.PricedAs, w.Size, w.Quality = c.PricedAs, c.Size, c.Quality
 	w.Batch, w.At, w.Input, w.Output, w.VideoMilliseconds = c.Batch, c.At, c.Input, c.Output, c.VideoMilliseconds
 }
 
-// priced returns the name the price is looked up by.
-func (c *Charge) priced() string {
-	if c.UpstreamModel != "" {
-		return c.UpstreamModel
+// Priced says what is priced, for the table.
+func (c *Charge) Priced() prices.Of {
+	of := prices.Of{Organization: c.Organization, Dialect: c.Dialect, Upstream: c.Upstream, Model: c.Model, Tier: c.ServiceTier,
+		Size: c.Size, Quality: c.Quality, At: c.At}
+	switch {
+	case c.PricedAs != "":
+		of.Model = c.PricedAs
+	case c.UpstreamModel != "":
+		of.Model = c.UpstreamModel
 	}
-	return c.Model
+	if c.Batch {
+		of.Tier = prices.Batch
+	}
+	return of
 }
 
 // Decide journals the decision behind a request that was never held: a refusal, or an operation that costs nothing. It never

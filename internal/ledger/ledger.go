@@ -6,9 +6,11 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gatehouse"
+	"gatehouse/internal/ledger/prices"
 	"gatehouse/internal/store"
 )
 
@@ -22,8 +24,8 @@ type Config struct {
 	// Sync is how long a record may wait for its fsync, and so what a power failure may lose; a killed process loses nothing either
 	// way. 0 waits for the disk with every hold, settlement and object.
 	Sync time.Duration
-	// Prices is the price table; nil: the built-in one.
-	Prices *Prices
+	// Prices is the price table to begin with; nil: the built-in one.
+	Prices *prices.Table
 	Now    func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: no logs
 }
@@ -33,6 +35,7 @@ type Ledger struct {
 	cfg     Config
 	journal journal
 	record  func(context.Context, store.Batch) error
+	prices  atomic.Pointer[prices.Table]
 
 	bufs      sync.Pool // *[]byte: records being encoded
 	anonymous bucket    // refusals of callers nobody knows
@@ -60,7 +63,7 @@ func open(ctx context.Context, cfg Config, record func(context.Context, store.Ba
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Prices == nil {
-		cfg.Prices = DefaultPrices()
+		cfg.Prices = prices.BuiltIn()
 	}
 	l := &Ledger{
 		cfg:       cfg,
@@ -69,6 +72,7 @@ func open(ctx context.Context, cfg Config, record func(context.Context, store.Ba
 		anonymous: bucket{perSecond: 100, burst: 1000},
 		known:     bucket{perSecond: 1000, burst: 10000},
 	}
+	l.prices.Store(cfg.Prices)
 	l.drainer.init(l)
 	if err := l.journal.open(&l.cfg, write); err != nil {
 		return nil, err
@@ -134,7 +138,10 @@ func (l *Ledger) Close(ctx context.Context) error {
 }
 
 // Prices returns the price table in use.
-func (l *Ledger) Prices() *Prices { return l.cfg.Prices }
+func (l *Ledger) Prices() *prices.Table { return l.prices.Load() }
+
+// SetPrices makes a table the one in use: what is reserved and settled from now on is priced by it.
+func (l *Ledger) SetPrices(t *prices.Table) { l.prices.Store(t) }
 
 // Stats is the ledger's state for metrics.
 type Stats struct {

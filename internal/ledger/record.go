@@ -46,11 +46,11 @@ func appendUnits(b []byte, u *gatehouse.Units) []byte {
 }
 
 // unitFields lists the fields of u in the order they have on disk; new ones go last, with a new payload version.
-func unitFields(u *gatehouse.Units) [18]*int64 {
-	return [18]*int64{
+func unitFields(u *gatehouse.Units) [22]*int64 {
+	return [22]*int64{
 		&u.Input, &u.Cached, &u.CacheWrite, &u.InputText, &u.InputAudio, &u.InputImage, &u.CachedAudio, &u.CachedImage,
 		&u.Output, &u.Reasoning, &u.OutputText, &u.OutputAudio, &u.OutputImage, &u.Images, &u.Characters, &u.Milliseconds,
-		&u.VideoMilliseconds, &u.Trained,
+		&u.VideoMilliseconds, &u.Trained, &u.WebSearches, &u.WebSearchPreviews, &u.FileSearches, &u.Containers,
 	}
 }
 
@@ -77,7 +77,10 @@ func appendCharge(b []byte, c *Charge) []byte {
 	b = binary.AppendVarint(b, int64(c.At))
 	b = binary.AppendVarint(b, c.Input)
 	b = binary.AppendVarint(b, c.Output)
-	return binary.AppendVarint(b, c.VideoMilliseconds)
+	b = binary.AppendVarint(b, c.VideoMilliseconds)
+	b = appendText(b, c.PricedAs)
+	b = appendText(b, c.Size)
+	return appendText(b, c.Quality)
 }
 
 // appendSettled is the payload of a settled record: the charge as it turned out, what was consumed, and the decision.
@@ -264,8 +267,11 @@ func (f *fields) text() string {
 func (f *fields) units(u *gatehouse.Units, version byte) {
 	all := unitFields(u)
 	have := all[:]
-	if version < 2 {
+	switch {
+	case version < 2:
 		have = have[:16] // without videos and training
+	case version < 4:
+		have = have[:18] // without tools
 	}
 	for _, n := range have {
 		*n = f.number()
@@ -300,6 +306,11 @@ func (f *fields) charge(c *Charge, version byte) {
 	c.Output = f.number()
 	if version >= 2 {
 		c.VideoMilliseconds = f.number()
+	}
+	if version >= 4 {
+		c.PricedAs = f.text()
+		c.Size = f.text()
+		c.Quality = f.text()
 	}
 }
 
@@ -396,7 +407,7 @@ func decodeSettled(payload []byte, version byte) (settledRecord, error) {
 	u := &gatehouse.Usage{
 		ID: c.UsageID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, User: c.User,
 		ServiceAccount: c.ServiceAccount, Product: c.Product, Model: c.Model, UpstreamModel: c.UpstreamModel, Upstream: c.Upstream,
-		ServiceTier: c.ServiceTier, Batch: c.Batch, Units: s.Units, Cost: s.Cost, CostKnown: s.CostKnown, Confidence: s.Confidence,
+		ServiceTier: c.ServiceTier, Batch: c.Batch, Size: c.Size, Quality: c.Quality, Units: s.Units, Cost: s.Cost, CostKnown: s.CostKnown, Confidence: s.Confidence,
 	}
 	if u.ID == "" {
 		u.ID = c.RequestID

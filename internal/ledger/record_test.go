@@ -96,6 +96,7 @@ func TestRecords(t *testing.T) {
 		want := gatehouse.Usage{
 			ID: c.UsageID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, User: c.User, ServiceAccount: c.ServiceAccount,
 			Product: c.Product, Model: c.Model, UpstreamModel: c.UpstreamModel, Upstream: c.Upstream, ServiceTier: c.ServiceTier, Batch: c.Batch,
+			Size: c.Size, Quality: c.Quality,
 			Units: s.Units, Cost: s.Cost, CostKnown: s.CostKnown, Confidence: cleaned(s.Confidence),
 		}
 		if want.ID == "" {

@@ -15,6 +15,8 @@ type Outcome struct {
 	Model         string // the deployment, for one of several models of a batch
 	UpstreamModel string
 	ServiceTier   string
+	Size          string
+	Quality       string
 	// Part, when not empty, says that this is one of several usages of the work: it counts under the work's id, a slash and Part, and
 	// the work goes on until one without a part is settled.
 	Part string
@@ -30,7 +32,7 @@ func (l *Ledger) SettleWork(w *gatehouse.Work, o *Outcome) error {
 	c := Charge{
 		RequestID: w.Request, UsageID: w.ID, Organization: w.Organization, Project: w.Project, Key: w.Key, User: w.User, ServiceAccount: w.ServiceAccount,
 		Product: w.Product, Model: w.Model, Dialect: w.Dialect, Upstream: w.Upstream, UpstreamModel: w.UpstreamModel, ServiceTier: w.ServiceTier,
-		Batch: w.Batch, At: w.At,
+		Batch: w.Batch, At: w.At, PricedAs: w.PricedAs, Size: w.Size, Quality: w.Quality,
 	}
 	if o.Part != "" {
 		c.UsageID += "/" + o.Part
@@ -38,13 +40,10 @@ func (l *Ledger) SettleWork(w *gatehouse.Work, o *Outcome) error {
 	if o.Model != "" {
 		c.Model = o.Model
 	}
-	s := Settlement{Units: o.Units, Confidence: o.Confidence, UpstreamModel: o.UpstreamModel, ServiceTier: o.ServiceTier}
+	s := Settlement{Units: o.Units, Confidence: o.Confidence, UpstreamModel: o.UpstreamModel, ServiceTier: o.ServiceTier, Size: o.Size, Quality: o.Quality}
 	c.settle(&s)
-	tier := c.ServiceTier
-	if c.Batch {
-		tier = "batch"
-	}
-	s.Cost, s.CostKnown = l.cfg.Prices.Cost(c.Dialect, c.priced(), s.Units, tier)
+	of := c.Priced()
+	s.Cost, s.CostKnown = l.Prices().Cost(&of, &s.Units)
 	b, start := beginFrame(nil, kindSettled)
 	return l.append(endFrame(appendSettled(b, &c, &s), start))
 }

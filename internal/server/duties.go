@@ -16,7 +16,7 @@ import (
 
 	"gatehouse"
 	"gatehouse/internal/authn"
-	"gatehouse/internal/ledger"
+	"gatehouse/internal/ledger/prices"
 	"gatehouse/internal/mock"
 	"gatehouse/internal/secret"
 	"gatehouse/internal/store"
@@ -145,13 +145,13 @@ func (m *mockUpstream) close() {
 }
 
 // mockModels are the mock's own and every model that has a price, so that costs can be tried out for each.
-func mockModels(prices *ledger.Prices) []mock.Model {
+func mockModels(table *prices.Table) []mock.Model {
 	models := mock.DefaultModels()
 	known := map[string]bool{}
 	for _, m := range models {
 		known[m.ID] = true
 	}
-	for _, name := range prices.Models() {
+	for _, name := range table.Models() {
 		if !known[name] {
 			known[name] = true
 			models = append(models, mock.Model{ID: name})

@@ -233,6 +233,8 @@ func (p *packer) usage(u *gatehouse.Usage) {
 	p.flags(&u.Batch, &u.CostKnown)
 	p.number((*int64)(&u.Cost))
 	p.units(&u.Units)
+	p.text(&u.Size)
+	p.text(&u.Quality)
 }
 
 // request is the decision behind one request. Own says that its id is in request_ids.

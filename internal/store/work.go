@@ -17,9 +17,10 @@ type WorkLater struct {
 	Next gatehouse.Millis // when it is to be looked at again
 }
 
-var insertWork = insert{op: "record work", columns: 25,
+var insertWork = insert{op: "record work", columns: 28,
 	head: `INSERT INTO work (id, kind, request, organization, project, key_id, user_id, service_account, product, model, upstream_id, upstream, dialect,
-		upstream_model, service_tier, batch, at, expires, input, output, video_milliseconds, poll, next, tries, claimed_until) VALUES `,
+		upstream_model, service_tier, batch, at, expires, input, output, video_milliseconds, poll, next, tries, claimed_until,
+		priced_as, size, quality) VALUES `,
 	tail: ` ON CONFLICT (id) DO NOTHING`}
 
 // work inserts what has begun, ends what is counted, and gives back what was claimed. A row whose usage is recorded goes, whoever
@@ -42,7 +43,8 @@ func (r *recorder) work(b *Batch) error {
 		w := fresh[id]
 		return []any{id, string(w.Kind), label(w.Request), label(w.Organization), label(w.Project), label(w.Key), label(w.User), label(w.ServiceAccount),
 			label(w.Product), label(w.Model), label(w.UpstreamID), label(w.Upstream), string(w.Dialect), label(w.UpstreamModel), label(w.ServiceTier), truth(w.Batch),
-			int64(w.At), int64(w.Expires), w.Input, w.Output, w.VideoMilliseconds, clean(w.Poll), int64(w.Next), w.Tries, 0}
+			int64(w.At), int64(w.Expires), w.Input, w.Output, w.VideoMilliseconds, clean(w.Poll), int64(w.Next), w.Tries, 0,
+			label(w.PricedAs), label(w.Size), label(w.Quality)}
 	}, nil)
 	if err != nil {
 		return err
@@ -64,12 +66,14 @@ func (r *recorder) work(b *Batch) error {
 }
 
 const workColumns = `id, kind, request, organization, project, key_id, user_id, service_account, product, model, upstream_id, upstream, dialect,
-	upstream_model, service_tier, batch, at, expires, input, output, video_milliseconds, poll, next, tries`
+	upstream_model, service_tier, batch, at, expires, input, output, video_milliseconds, poll, next, tries,
+	priced_as, size, quality`
 
 func scanWork(r row, w *gatehouse.Work) error {
 	return r.Scan(&w.ID, (*string)(&w.Kind), &w.Request, &w.Organization, &w.Project, &w.Key, &w.User, &w.ServiceAccount, &w.Product, &w.Model,
 		&w.UpstreamID, &w.Upstream, (*string)(&w.Dialect), &w.UpstreamModel, &w.ServiceTier, &w.Batch, (*int64)(&w.At), (*int64)(&w.Expires),
-		&w.Input, &w.Output, &w.VideoMilliseconds, &w.Poll, (*int64)(&w.Next), &w.Tries)
+		&w.Input, &w.Output, &w.VideoMilliseconds, &w.Poll, (*int64)(&w.Next), &w.Tries,
+		&w.PricedAs, &w.Size, &w.Quality)
 }
 
 // WorkClaim says which work a node asks for.

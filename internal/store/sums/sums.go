@@ -72,9 +72,10 @@ func (s *Sums) Merge(o *Sums) {
 }
 
 // UnitFields returns u's counters in the order that they have wherever they are stored. A new one goes last.
-func UnitFields(u *gatehouse.Units) [18]*int64 {
-	return [18]*int64{&u.Input, &u.Cached, &u.CacheWrite, &u.InputText, &u.InputAudio, &u.InputImage, &u.CachedAudio, &u.CachedImage,
-		&u.Output, &u.Reasoning, &u.OutputText, &u.OutputAudio, &u.OutputImage, &u.Images, &u.Characters, &u.Milliseconds, &u.VideoMilliseconds, &u.Trained}
+func UnitFields(u *gatehouse.Units) [22]*int64 {
+	return [22]*int64{&u.Input, &u.Cached, &u.CacheWrite, &u.InputText, &u.InputAudio, &u.InputImage, &u.CachedAudio, &u.CachedImage,
+		&u.Output, &u.Reasoning, &u.OutputText, &u.OutputAudio, &u.OutputImage, &u.Images, &u.Characters, &u.Milliseconds, &u.VideoMilliseconds, &u.Trained,
+		&u.WebSearches, &u.WebSearchPreviews, &u.FileSearches, &u.Containers}
 }
 
 // tally is Sums as a row of numbers: what pages are read into.
@@ -85,7 +86,7 @@ const (
 	fieldUnpriced
 	fieldCost
 	fieldUnits
-	fields = fieldUnits + 18
+	fields = fieldUnits + 22
 )
 
 func (t *tally) add(o *tally) {

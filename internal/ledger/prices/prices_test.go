@@ -1,4 +1,4 @@
-package ledger
+package prices
 
 import (
 	"math"
@@ -10,7 +10,7 @@ import (
 )
 
 func TestCost(t *testing.T) {
-	p := DefaultPrices()
+	p := BuiltIn()
 	tests := []struct {
 		name     string
 		provider gatehouse.Dialect
@@ -60,7 +60,7 @@ func TestCost(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, known := p.Cost(tt.provider, tt.model, tt.units, tt.tier)
+			got, known := p.Cost(&Of{Dialect: tt.provider, Model: tt.model, Tier: tt.tier}, &tt.units)
 			if got != tt.want || known != tt.known {
 				t.Errorf("Cost(%s, %s, %+v, %q) = %d, %v; want %d, %v", tt.provider, tt.model, tt.units, tt.tier, got, known, tt.want, tt.known)
 			}
@@ -70,7 +70,7 @@ func TestCost(t *testing.T) {
 
 func TestCostRoundsOnceHalfUp(t *testing.T) {
 	// 0.0000005 USD for a million tokens are 500 nano-USD for a million: one token is a two-thousandth of one nano-USD.
-	p, err := ParsePrices([]byte(`{"providers": {"openai": {"m": {"cost": {"input": 0.0000005, "output": 0.0000005}}}}}`))
+	p, err := Parse([]byte(`{"providers": {"openai": {"m": {"cost": {"input": 0.0000005, "output": 0.0000005}}}}}`), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestCostRoundsOnceHalfUp(t *testing.T) {
 		{gatehouse.Units{Input: 2999}, 1},
 		{gatehouse.Units{Input: 3000}, 2},
 	} {
-		if got, known := p.Cost(gatehouse.OpenAI, "m", tt.units, ""); got != tt.want || !known {
+		if got, known := p.Cost(&Of{Dialect: gatehouse.OpenAI, Model: "m"}, &tt.units); got != tt.want || !known {
 			t.Errorf("Cost(%+v) = %d, %v; want %d", tt.units, got, known, tt.want)
 		}
 	}
@@ -102,17 +102,17 @@ func TestParsePricesRefuses(t *testing.T) {
 		"two values":       `{} {}`,
 		"no json":          `input: 1`,
 	} {
-		if _, err := ParsePrices([]byte(table)); err == nil {
-			t.Errorf("%s: ParsePrices(%s) succeeded", name, table)
+		if _, err := Parse([]byte(table), nil); err == nil {
+			t.Errorf("%s: Parse(%s) succeeded", name, table)
 		}
 	}
-	if n, err := parseNano("2.500000000000"); err != nil || n != 2_500_000_000 {
-		t.Errorf("parseNano of trailing zeros = %d, %v", n, err)
+	if n, err := ParseUSD("2.500000000000"); err != nil || n != 2_500_000_000 {
+		t.Errorf("ParseUSD of trailing zeros = %d, %v", n, err)
 	}
 }
 
 func TestModelsAndLimits(t *testing.T) {
-	p := DefaultPrices()
+	p := BuiltIn()
 	names := p.Models()
 	if !slices.IsSorted(names) || !slices.Contains(names, "gpt-4o") || !slices.Contains(names, "claude-opus-4-6") {
 		t.Errorf("Models() = %v", names)
@@ -123,21 +123,22 @@ func TestModelsAndLimits(t *testing.T) {
 	if strings.Contains(strings.Join(names, " "), "*") {
 		t.Error("Models() has a wildcard")
 	}
-	got, ok := p.Limits(gatehouse.OpenAI, "gpt-4o-2024-08-06")
+	got, ok := p.Limits(&Of{Dialect: gatehouse.OpenAI, Model: "gpt-4o-2024-08-06"})
 	if want := (Limits{Context: 128000, Output: 16384}); got != want || !ok {
 		t.Errorf("Limits(gpt-4o-2024-08-06) = %+v, %v; want %+v", got, ok, want)
 	}
-	if _, ok := p.Limits(gatehouse.OpenAI, "nobody"); ok {
+	if _, ok := p.Limits(&Of{Dialect: gatehouse.OpenAI, Model: "nobody"}); ok {
 		t.Error("Limits of an unknown model are known")
 	}
 }
 
 func BenchmarkCost(b *testing.B) {
-	p := DefaultPrices()
+	p := BuiltIn()
 	u := gatehouse.Units{Input: 1200, Cached: 1024, Output: 300}
 	b.ReportAllocs()
+	of := Of{Dialect: gatehouse.OpenAI, Model: "gpt-4o-2024-08-06"}
 	for b.Loop() {
-		if _, ok := p.Cost(gatehouse.OpenAI, "gpt-4o-2024-08-06", u, ""); !ok {
+		if _, ok := p.Cost(&of, &u); !ok {
 			b.Fatal("unknown")
 		}
 	}
