@@ -1,6 +1,8 @@
-// Package limit owns counting in memory: how often something may happen for one key, in bounded memory and without allocation.
+// Package limit owns counting in memory: how often something may happen for one key (Buckets), and how much of each limit a request
+// takes (Counter, Charge, Memory), in bounded memory and without allocation.
 //
-// It does not own what is limited or what happens then; it does no I/O, reads no clock and shares nothing between nodes.
+// It does not own what is limited or what happens then, and does no I/O: what nodes share through Valkey counts by the same rules, in
+// package valkey.
 package limit
 
 import (

@@ -173,6 +173,7 @@ type gate struct {
 	mu     sync.Mutex // guards the rest
 	down   bool
 	frozen bool
+	delay  time.Duration // of what the server answers
 	conns  []net.Conn
 }
 
@@ -215,7 +216,7 @@ func (g *gate) pass(done *sync.WaitGroup, in net.Conn) {
 		return
 	}
 	g.conns = append(g.conns, in, out)
-	forward := func(to, from net.Conn) { // ends with either connection
+	forward := func(to, from net.Conn, answers bool) { // ends with either connection
 		defer func() { _, _ = to.Close(), from.Close() }()
 		buf := make([]byte, 4096)
 		for {
@@ -224,18 +225,21 @@ func (g *gate) pass(done *sync.WaitGroup, in net.Conn) {
 				return
 			}
 			g.mu.Lock()
-			frozen := g.frozen
+			frozen, delay := g.frozen, g.delay
 			g.mu.Unlock()
 			if frozen {
 				continue
+			}
+			if delay > 0 && answers {
+				<-time.After(delay)
 			}
 			if _, err := to.Write(buf[:n]); err != nil {
 				return
 			}
 		}
 	}
-	done.Go(func() { forward(in, out) })
-	done.Go(func() { forward(out, in) })
+	done.Go(func() { forward(in, out, true) })
+	done.Go(func() { forward(out, in, false) })
 }
 
 func (g *gate) cut() {
@@ -252,6 +256,12 @@ func (g *gate) join() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.down = false
+}
+
+func (g *gate) slowDown(delay time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.delay = delay
 }
 
 func (g *gate) freeze() {
