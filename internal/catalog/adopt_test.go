@@ -14,6 +14,7 @@ func TestAdoptTakesEverything(t *testing.T) {
 	to.putKey(testKey(1))
 	from.putOrganization(&gatehouse.Organization{ID: "org-2", Rev: 1})
 	from.putUpstream(&gatehouse.Upstream{ID: "up_1", Organization: "org-2", Rev: 1})
+	from.putLimit(&gatehouse.Limit{ID: "rl-1", Organization: "org-2", Rev: 1})
 	from.compile()
 	fillTables(from)
 	to.adopt(from)

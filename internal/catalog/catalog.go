@@ -1,10 +1,10 @@
 // Package catalog is the node's replica, in memory, of what decides a request: organizations, projects, users, memberships,
-// service accounts, resources, keys, upstreams, deployments and budgets. It follows the event feed, which is the audit log: every committed
-// change has the next sequence number, the node reads the events after the last it applied, re-reads each subject and swaps it in.
+// service accounts, resources, keys, upstreams, deployments, budgets and rate limits. It follows the event feed, which is the audit log: every
+// committed change has the next sequence number, the node reads the events after the last it applied, re-reads each subject and swaps it in.
 //
 // It owns the tables and their lookups, the sequence applied, the node's lease (may this node still serve from memory?) and the
 // question whether every node has applied a change (Settle). It does not own SQL (store), what a key may do (authn), secrets, or
-// what was spent.
+// what was spent or used.
 package catalog
 
 import (

@@ -256,6 +256,9 @@ func readSubject(tx *store.Tx, kind gatehouse.SubjectKind, id string) (func(*rep
 	case gatehouse.SubjectBudget:
 		b, err := tx.Budget(id)
 		return applying(b, err, (*replica).putBudget, func(r *replica) { r.dropBudget(id) })
+	case gatehouse.SubjectLimit:
+		l, err := tx.Limit(id)
+		return applying(l, err, (*replica).putLimit, func(r *replica) { r.dropLimit(id) })
 	}
 	return nil, nil
 }

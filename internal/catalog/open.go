@@ -175,6 +175,7 @@ func load(ctx context.Context, db *store.DB) (loaded, error) {
 			loadAll(r, tx.EachUpstream, (*replica).putUpstream),
 			loadAll(r, tx.EachDeployment, (*replica).putDeployment),
 			loadAll(r, tx.EachBudget, (*replica).putBudget),
+			loadAll(r, tx.EachLimit, (*replica).putLimit),
 		)
 		if err != nil {
 			return err

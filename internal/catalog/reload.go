@@ -88,10 +88,12 @@ func (r *replica) adopt(from *replica) {
 	r.upstreams.adopt(&from.upstreams)
 	r.routes.adopt(&from.routes)
 	r.budgets.adopt(&from.budgets)
+	r.limits.adopt(&from.limits)
 	// Compilations go on counting: a later one must not look older than one of before.
 	from.compiled += r.compiled
 	r.parts, r.stale, r.compiled, r.policies = from.parts, from.stale, from.compiled, from.policies
 	r.budgetRows, r.unbudgeted = from.budgetRows, from.unbudgeted
+	r.limitRows, r.staleLimits = from.limitRows, from.staleLimits
 }
 
 // adopt takes over the values of a table that nothing was removed from.

@@ -19,15 +19,18 @@ type replica struct {
 	upstreams     table[string, gatehouse.Upstream]
 	routes        table[string, routing]
 	budgets       table[string, budgeting]
+	limits        table[string, limits]
 
 	// The rest is the writer's own.
-	parts      map[string]*parts                       // by organization
-	stale      map[string]bool                         // organizations whose routing is to be compiled
-	compiled   int64                                   // how often any was
-	budgetRows map[string]map[string]*gatehouse.Budget // by organization and id, removed ones too
-	unbudgeted map[string]bool                         // organizations whose budgets are to be compiled
-	policies   map[string]*Policy
-	policyText []byte
+	parts       map[string]*parts                       // by organization
+	stale       map[string]bool                         // organizations whose routing is to be compiled
+	compiled    int64                                   // how often any was
+	budgetRows  map[string]map[string]*gatehouse.Budget // by organization and id, removed ones too
+	unbudgeted  map[string]bool                         // organizations whose budgets are to be compiled
+	limitRows   map[string]map[string]*gatehouse.Limit  // by organization and id, removed ones too
+	staleLimits map[string]bool                         // organizations whose limits are to be compiled
+	policies    map[string]*Policy
+	policyText  []byte
 }
 
 func newReplica() *replica {
@@ -44,7 +47,10 @@ func newReplica() *replica {
 		budgets:       newTable(hashString, func(b *budgeting) string { return b.organization }, func(b *budgeting) int64 { return b.rev }),
 		budgetRows:    map[string]map[string]*gatehouse.Budget{},
 		unbudgeted:    map[string]bool{},
+		limits:        newTable(hashString, func(l *limits) string { return l.organization }, func(l *limits) int64 { return l.rev }),
 		parts:         map[string]*parts{},
+		limitRows:     map[string]map[string]*gatehouse.Limit{},
+		staleLimits:   map[string]bool{},
 		stale:         map[string]bool{},
 		policies:      map[string]*Policy{},
 	}
@@ -180,7 +186,8 @@ func (r *replica) partsOf(organization string) *parts {
 	return p
 }
 
-// compile renews the routing of the organizations whose upstreams or deployments changed, and the budgets of those whose budgets did.
+// compile renews the routing of the organizations whose upstreams or deployments changed, and the budgets and limits of those whose
+// budgets or limits did.
 func (r *replica) compile() {
 	for organization := range r.stale {
 		r.compiled++
@@ -192,6 +199,11 @@ func (r *replica) compile() {
 		r.budgets.put(compileBudgets(r.organizations.get(organization), organization, r.budgetRows[organization], r.compiled))
 	}
 	clear(r.unbudgeted)
+	for organization := range r.staleLimits {
+		r.compiled++
+		r.limits.put(compileLimits(organization, r.limitRows[organization], r.compiled))
+	}
+	clear(r.staleLimits)
 }
 
 // The functions below return the one copy of an id that a table holds already, so that the many rows that name it share it.
