@@ -19,6 +19,7 @@ type Manifest struct {
 	Upstreams   []ManifestUpstream   `yaml:"upstreams" json:"upstreams,omitempty"`
 	Deployments []ManifestDeployment `yaml:"deployments" json:"deployments,omitempty"`
 	Projects    []ManifestProject    `yaml:"projects" json:"projects,omitempty"`
+	Limits      []ManifestLimit      `yaml:"limits" json:"limits,omitempty"`
 }
 
 // ManifestUpstream declares an upstream.
@@ -84,6 +85,14 @@ type ManifestResource struct {
 	Region string `yaml:"region"` // as a project's
 }
 
+// ManifestLimit declares a rate limit. A rate that is absent is not limited.
+type ManifestLimit struct {
+	Scope   string          `yaml:"scope"`   // organization, project, user, service_account, key or label
+	Subject string          `yaml:"subject"` // a project by name or id, a user by address or id, a service account as PROJECT/NAME, a key by id, a label as NAME=VALUE
+	Model   string          `yaml:"model"`   // a deployment's name; absent: all of them together
+	Rates   gatehouse.Rates `yaml:",inline"`
+}
+
 // ParseManifest reads a manifest in YAML or JSON. An unknown field is an error that names its line.
 func ParseManifest(text []byte) (*Manifest, error) {
 	var m Manifest
@@ -99,7 +108,7 @@ func ParseManifest(text []byte) (*Manifest, error) {
 // PlanItem is one thing a manifest changes.
 type PlanItem struct {
 	Action  string   `json:"action"` // create, update or delete
-	Kind    string   `json:"kind"`   // upstream, deployment, project, service_account or resource
+	Kind    string   `json:"kind"`   // upstream, deployment, project, service_account, resource or limit
 	Name    string   `json:"name"`
 	Changes []string `json:"changes,omitempty"` // the fields an update changes
 }
@@ -107,7 +116,7 @@ type PlanItem struct {
 // ApplyOptions says how a manifest is applied.
 type ApplyOptions struct {
 	DryRun bool // change nothing, return the plan
-	Prune  bool // also remove upstreams and deployments the manifest does not name
+	Prune  bool // also remove upstreams, deployments and rate limits the manifest does not name
 }
 
 // errUnchanged and errDryRun roll a transaction back in which nothing, or nothing lasting, was to happen.
@@ -161,7 +170,7 @@ func (a *application) note(out *outcome) {
 	*a.plan = append(*a.plan, PlanItem{Action: out.action, Kind: out.kind, Name: out.name, Changes: out.changes})
 }
 
-// run declares projects first, because the rest refers to them, then upstreams, then deployments.
+// run declares projects first, because the rest refers to them, then upstreams, then deployments, then limits.
 func (a *application) run(m *Manifest, prune bool) error {
 	pending := map[string]string{} // project id to the name of the upstream its calls without a model go to
 	for i := range m.Projects {
@@ -202,8 +211,12 @@ func (a *application) run(m *Manifest, prune bool) error {
 		placed[dep.ID] = true
 		a.note(out)
 	}
+	set, err := a.limits(m.Limits)
+	if err != nil {
+		return err
+	}
 	if prune {
-		if err := a.prune(named, placed); err != nil {
+		if err := a.prune(named, placed, set); err != nil {
 			return err
 		}
 	}
@@ -215,9 +228,42 @@ func (a *application) run(m *Manifest, prune bool) error {
 	return nil
 }
 
-// prune removes the upstreams and deployments that the manifest does not name. Projects, accounts and keys are never pruned:
+// limits sets rate limits and returns their ids.
+func (a *application) limits(want []ManifestLimit) (map[string]bool, error) {
+	set := map[string]bool{}
+	for _, w := range want {
+		l, out, err := a.s.putLimit(a.tx, a.who, LimitSpec{Scope: gatehouse.Scope(w.Scope), Subject: w.Subject, Model: w.Model, Rates: w.Rates})
+		if err != nil {
+			return nil, err
+		}
+		if set[l.ID] {
+			return nil, gatehouse.InvalidParam("limits", "The manifest declares the limit of %s twice.", limitName(l))
+		}
+		if l.ID != "" {
+			set[l.ID] = true
+		}
+		a.note(out)
+	}
+	return set, nil
+}
+
+// prune removes the upstreams, deployments and limits that the manifest does not name. Projects, accounts and keys are never pruned:
 // what is behind them cannot be brought back by applying an older manifest.
-func (a *application) prune(upstreams, deployments map[string]bool) error {
+func (a *application) prune(upstreams, deployments, limits map[string]bool) error {
+	set, err := a.tx.Limits(a.who.Organization)
+	if err != nil {
+		return err
+	}
+	for i := range set {
+		if limits[set[i].ID] {
+			continue
+		}
+		out, err := a.s.removeLimit(a.tx, a.who, &set[i])
+		if err != nil {
+			return err
+		}
+		a.note(out)
+	}
 	deps, err := a.tx.Deployments(a.who.Organization)
 	if err != nil {
 		return err

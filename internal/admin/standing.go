@@ -24,6 +24,7 @@ type standing struct {
 	Region     string                `json:"region,omitempty"`
 	Upstream   *gatehouse.Upstream   `json:"upstream,omitempty"`
 	Deployment *gatehouse.Deployment `json:"deployment,omitempty"`
+	Limit      *gatehouse.Limit      `json:"limit,omitempty"`
 }
 
 // Standing returns what a subject is allowed now, to be kept beside the event that is about it; nil for kinds that grant nothing.
@@ -47,7 +48,7 @@ func Standing(tx *store.Tx, kind gatehouse.SubjectKind, id string) (json.RawMess
 func grants(kind gatehouse.SubjectKind) bool {
 	switch kind {
 	case gatehouse.SubjectProject, gatehouse.SubjectUser, gatehouse.SubjectProjectUser, gatehouse.SubjectServiceAccount, gatehouse.SubjectKey,
-		gatehouse.SubjectUpstream, gatehouse.SubjectDeployment, gatehouse.SubjectResource, gatehouse.SubjectSealed:
+		gatehouse.SubjectUpstream, gatehouse.SubjectDeployment, gatehouse.SubjectResource, gatehouse.SubjectSealed, gatehouse.SubjectLimit:
 		return true
 	}
 	return false
@@ -86,6 +87,10 @@ func (s *Service) Reapply(ctx context.Context, who *gatehouse.Principal, seq int
 	_, err = s.cfg.DB.Update(ctx, ev, func(tx *store.Tx) error {
 		sub, err := readSubject(tx, kind, id)
 		if gatehouse.KindOf(err) == gatehouse.NotFound {
+			if want.Limit != nil && want.Limit.RemovedAt == 0 {
+				out = Narrowed // a limit that is not there would be a right that nobody gave
+				return limitAgain(tx, want.Limit)
+			}
 			out = Unknown
 			return errUnchanged
 		}
@@ -169,6 +174,9 @@ func readSubject(tx *store.Tx, kind gatehouse.SubjectKind, id string) (*subject,
 	case gatehouse.SubjectDeployment:
 		d, err := tx.Deployment(id)
 		return deploymentSubject(tx, d), err
+	case gatehouse.SubjectLimit:
+		l, err := tx.Limit(id)
+		return limitSubject(tx, l), err
 	case gatehouse.SubjectSealed:
 		row, err := tx.Sealed(id)
 		return &subject{standing: func() standing { return standing{} }, narrow: func(*store.Tx, *standing) error { return nil },
