@@ -4,7 +4,9 @@ package gatehouse
 type Organization struct {
 	ID             string
 	Name           string
-	DefaultProject string // where a user's own key acts when the request names no project
+	DefaultProject string   // where a user's own key acts when the request names no project
+	HeaderLabels   []string // labels that callers may send with a request, see LabelHeader
+	Retention      Retention
 	TimeZone       string // the IANA name of the zone in which its days and months begin; empty: UTC
 	CreatedAt      Millis
 	Rev            int64
@@ -16,9 +18,10 @@ type Project struct {
 	Organization string
 	Name         string
 	Labels       map[string]string
-	Residency    string // OpenAI's field, "GLOBAL" by default; a kind that names where data is processed pins like Region
-	Region       string // the region or geography its requests stay in; empty: what Residency says, "global": anywhere
-	Upstream     string // id of the upstream that calls without a model go to; empty: the only one the project can reach
+	Residency    string   // OpenAI's field, "GLOBAL" by default; a kind that names where data is processed pins like Region
+	Region       string   // the region or geography its requests stay in; empty: what Residency says, "global": anywhere
+	Upstream     string   // id of the upstream that calls without a model go to; empty: the only one the project can reach
+	HeaderLabels []string // labels that its callers may send beside the organization's
 	CreatedAt    Millis
 	ArchivedAt   Millis
 	Rev          int64

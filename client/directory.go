@@ -27,15 +27,17 @@ func (c *Client) WhoAmI(ctx context.Context) (*Identity, error) {
 // Project is where keys act and usage is counted. Times are unix seconds, 0 when unset.
 type Project struct {
 	Answer
-	ID          string            `json:"id"`
-	Name        string            `json:"name"`
-	Status      string            `json:"status"` // active or archived
-	Residency   string            `json:"residency"`
-	Labels      map[string]string `json:"labels"`
-	Region      string            `json:"region"` // the region or geography its requests stay in; empty: what Residency says
-	CreatedAt   int64             `json:"created_at"`
-	ArchivedAt  int64             `json:"archived_at"`
-	EffectiveBy int64             `json:"effective_by"` // as Deletion.EffectiveBy, after archiving or a change of region
+	ID        string            `json:"id"`
+	Name      string            `json:"name"`
+	Status    string            `json:"status"` // active or archived
+	Residency string            `json:"residency"`
+	Labels    map[string]string `json:"labels"`
+	Region    string            `json:"region"` // the region or geography its requests stay in; empty: what Residency says
+	// HeaderLabels are names of labels that its callers may send beside the organization's, see gatehouse.LabelHeader.
+	HeaderLabels []string `json:"header_labels"`
+	CreatedAt    int64    `json:"created_at"`
+	ArchivedAt   int64    `json:"archived_at"`
+	EffectiveBy  int64    `json:"effective_by"` // as Deletion.EffectiveBy, after archiving or a change of region
 }
 
 // ProjectCreate is a new project.
@@ -52,6 +54,8 @@ type ProjectUpdate struct {
 	Labels   *map[string]string `json:"labels,omitempty"`   // replaces all of them
 	Upstream *string            `json:"upstream,omitempty"` // name of the upstream that calls without a model go to; "" for none
 	Region   *string            `json:"region,omitempty"`   // "" leaves it to the residency, "global" is anywhere
+	// HeaderLabels replaces all of them.
+	HeaderLabels *[]string `json:"header_labels,omitempty"`
 }
 
 // Projects lists projects, oldest first.

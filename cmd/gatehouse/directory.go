@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -60,7 +61,7 @@ func (c *cli) projects() *cobra.Command {
 
 func (c *cli) showProject(p *client.Project) error {
 	return c.answer(p.JSON, func() {
-		c.out.fields([][2]string{{"id", p.ID}, {"name", p.Name}, {"status", p.Status}, {"labels", labelText(p.Labels)}, {"residency", p.Residency}, {"region", p.Region}, {"created", moment(p.CreatedAt)}, {"archived", moment(p.ArchivedAt)}})
+		c.out.fields([][2]string{{"id", p.ID}, {"name", p.Name}, {"status", p.Status}, {"labels", labelText(p.Labels)}, {"residency", p.Residency}, {"region", p.Region}, {"labels by header", strings.Join(p.HeaderLabels, ", ")}, {"created", moment(p.CreatedAt)}, {"archived", moment(p.ArchivedAt)}})
 		c.effective(p.EffectiveBy)
 	})
 }
@@ -83,6 +84,7 @@ func (c *cli) createProject() *cobra.Command {
 func (c *cli) updateProject() *cobra.Command {
 	var labels labelsFlag
 	var name, upstream, region string
+	var headers []string
 	var cmd *cobra.Command
 	cmd = c.call("update PROJECT [flags]", "Rename a project, label it, pin it to a region, say where its calls without a model go", cobra.ExactArgs(1), func(ctx context.Context, cl *client.Client, args []string) error {
 		var update client.ProjectUpdate
@@ -98,8 +100,11 @@ func (c *cli) updateProject() *cobra.Command {
 		if labels.set {
 			update.Labels = &labels.values
 		}
+		if cmd.Flags().Changed("header-label") {
+			update.HeaderLabels = &headers
+		}
 		if update == (client.ProjectUpdate{}) {
-			return hint(usagef("nothing to change"), "Give --name, --label, --region or --upstream.")
+			return hint(usagef("nothing to change"), "Give --name, --label, --header-label, --region or --upstream.")
 		}
 		id, err := project(ctx, cl, args[0])
 		if err != nil {
@@ -114,6 +119,7 @@ func (c *cli) updateProject() *cobra.Command {
 	cmd.Flags().StringVar(&name, "name", "", "new name")
 	cmd.Flags().StringVar(&region, "region", "", "the region or geography that its requests stay in, such as eu or westeurope; global is anywhere, \"\" leaves it to the residency")
 	cmd.Flags().StringVar(&upstream, "upstream", "", "name of the upstream that calls without a model go to; \"\" for none")
+	cmd.Flags().StringSliceVar(&headers, "header-label", nil, "the name of a label that callers may send as "+gatehouse.LabelHeader+"NAME; repeat for more. Replaces all; \"\" removes them")
 	labels.register(cmd.Flags(), "a label; repeat for more. Replaces all labels; \"\" removes them")
 	return cmd
 }

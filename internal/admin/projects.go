@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"maps"
+	"slices"
 
 	"gatehouse"
 	"gatehouse/internal/dialect"
@@ -51,6 +52,8 @@ type ProjectUpdate struct {
 	Labels   Optional[map[string]string]
 	Upstream Optional[string] // an upstream's id, "" to clear
 	Region   Optional[string] // as in ProjectRequest
+	// HeaderLabels are names of labels that its callers may send beside the organization's.
+	HeaderLabels Optional[[]string]
 }
 
 // UpdateProject changes a project. An archived project cannot be changed. A change of its region is one that narrows: when it
@@ -66,6 +69,9 @@ func (s *Service) UpdateProject(ctx context.Context, who *gatehouse.Principal, i
 	}
 	region, err := dialect.CheckRegion("region", req.Region.Value)
 	if err != nil {
+		return nil, Effect{}, err
+	}
+	if err := gatehouse.CheckHeaderLabels(req.HeaderLabels.Value); err != nil {
 		return nil, Effect{}, err
 	}
 	var p *gatehouse.Project
@@ -91,6 +97,10 @@ func (s *Service) UpdateProject(ctx context.Context, who *gatehouse.Principal, i
 			}
 			p.Upstream = req.Upstream.Value
 			changes["upstream"] = p.Upstream
+		}
+		if req.HeaderLabels.Set {
+			p.HeaderLabels = slices.Clone(req.HeaderLabels.Value)
+			changes["header_labels"] = p.HeaderLabels
 		}
 		if req.Region.Set {
 			p.Region = region

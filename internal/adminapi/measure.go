@@ -33,7 +33,7 @@ func (a *API) explain(ctx context.Context, c *call) (any, error) {
 }
 
 func (a *API) findRequest(ctx context.Context, c *call, id string) (r *gatehouse.Request, err error) {
-	notFound := gatehouse.Errorf(gatehouse.NotFound, "No such request: '%s'. Decisions are kept for 7 days.", clip(id, 128))
+	notFound := gatehouse.Errorf(gatehouse.NotFound, "No such request: '%s'. Decisions are kept for 7 days, or what the organization's retention says.", clip(id, 128))
 	err = a.cfg.DB.View(ctx, func(tx *store.Tx) error {
 		if strings.HasPrefix(id, gatehouse.PrefixRequest) {
 			r, err = tx.Request(id)

@@ -114,9 +114,11 @@ type ownProjectRequest struct {
 	Labels   *map[string]string `json:"labels"`
 	Upstream *string            `json:"upstream"` // name
 	Region   *string            `json:"region"`
+	// HeaderLabels are names of labels that callers may send beside the organization's.
+	HeaderLabels *[]string `json:"header_labels"`
 }
 
-// updateOwnProject changes what OpenAI's projects do not have: labels, the region requests stay in, and where calls without a
+// updateOwnProject changes what OpenAI's projects do not have: labels, those that callers may send, the region requests stay in, and where calls without a
 // model go.
 func (a *API) updateOwnProject(ctx context.Context, c *call) (any, error) {
 	req, err := body[ownProjectRequest](c)
@@ -139,7 +141,7 @@ func (a *API) updateOwnProject(ctx context.Context, c *call) (any, error) {
 		}
 		update.Upstream = admin.Some(id)
 	}
-	update.Region = optional(req.Region)
+	update.Region, update.HeaderLabels = optional(req.Region), optional(req.HeaderLabels)
 	return a.changeProject(ctx, c, update)
 }
 

@@ -32,11 +32,12 @@ type project struct {
 	Residency     string            `json:"residency"`
 	Labels        map[string]string `json:"labels,omitempty"`
 	Region        string            `json:"region,omitempty"`
+	HeaderLabels  []string          `json:"header_labels,omitempty"`
 	EffectiveBy   *int64            `json:"effective_by,omitempty"`
 }
 
 func showProject(p *gatehouse.Project) (*project, string) {
-	v := &project{ID: p.ID, Object: "organization.project", Name: p.Name, CreatedAt: p.CreatedAt.Seconds(), ArchivedAt: seconds(p.ArchivedAt), Status: "active", Residency: p.Residency, Labels: p.Labels, Region: p.Region}
+	v := &project{ID: p.ID, Object: "organization.project", Name: p.Name, CreatedAt: p.CreatedAt.Seconds(), ArchivedAt: seconds(p.ArchivedAt), Status: "active", Residency: p.Residency, Labels: p.Labels, Region: p.Region, HeaderLabels: p.HeaderLabels}
 	if p.ArchivedAt != 0 {
 		v.Status = "archived"
 	}

@@ -79,13 +79,9 @@ func (s *Server) recordIncidents(ctx context.Context) {
 	}
 }
 
-const (
-	// keepRequests is how long the decision behind a request can be explained.
-	keepRequests = 7 * 24 * time.Hour
-	pruneEvery   = 10 * time.Minute
-)
+const pruneEvery = 10 * time.Minute
 
-// prune deletes explain records that are older than keepRequests. It ends with ctx.
+// prune deletes what organizations do not keep any longer. It ends with ctx.
 func (s *Server) prune(ctx context.Context) {
 	defer s.duties.Done()
 	ticker := time.NewTicker(pruneEvery)
@@ -95,8 +91,8 @@ func (s *Server) prune(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if err := s.db.Record(ctx, store.Batch{RequestsBefore: gatehouse.MillisOf(s.opts.Now().Add(-keepRequests))}); err != nil && !errors.Is(err, context.Canceled) {
-				s.log.Warn("old explain records cannot be deleted", "error", err)
+			if err := s.db.Prune(ctx, gatehouse.MillisOf(s.opts.Now())); err != nil && !errors.Is(err, context.Canceled) {
+				s.log.Warn("old measurements cannot be deleted; they stay until the next try", "error", err)
 			}
 		}
 	}

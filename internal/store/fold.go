@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"math/bits"
 
@@ -300,50 +299,4 @@ func (r *recorder) take(organization string, width int64, open bool, p part, clo
 		}
 	}
 	return nil
-}
-
-// pruneSums deletes the closed sums of a width that are older than before, an organization's bucket in a transaction.
-func (db *DB) pruneSums(ctx context.Context, width int64, before gatehouse.Millis) error {
-	return db.eachSumOrganization(ctx, func(organization string) error {
-		for _, keyless := range []bool{true, false} {
-			for more := true; more; {
-				err := db.retry(ctx, func() (err error) {
-					more, err = db.pruneSumBucket(ctx, organization, width, keyless, int64(before))
-					return err
-				})
-				if err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
-}
-
-// pruneSumBucket deletes the oldest bucket that ends before before, if there is one.
-func (db *DB) pruneSumBucket(ctx context.Context, organization string, width int64, keyless bool, before int64) (more bool, err error) {
-	const oldest = `SELECT bucket FROM rollup_pages WHERE organization = $1 AND width = $2 AND keyless = $3 AND open = 0 AND bucket < $4 ORDER BY bucket LIMIT 1`
-	const drop = `DELETE FROM rollup_pages WHERE organization = $1 AND width = $2 AND keyless = $3 AND open = 0 AND bucket = $4`
-	tx, err := db.begin(ctx, db.record, db.engine.writeTx)
-	if err != nil {
-		return false, db.fail("prune sums", err)
-	}
-	defer rollback(tx)
-	var bucket int64
-	db.traced(oldest)
-	err = tx.QueryRowContext(ctx, oldest, organization, width, truth(keyless), before-max(width, hourMillis)).Scan(&bucket)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return false, nil
-	case err != nil:
-		return false, db.fail("prune sums", err)
-	}
-	db.traced(drop)
-	if _, err := tx.ExecContext(ctx, drop, organization, width, truth(keyless), bucket); err != nil {
-		return false, db.fail("prune sums", err)
-	}
-	if err := tx.Commit(); err != nil {
-		return false, db.fail("prune sums", err)
-	}
-	return true, nil
 }

@@ -2,24 +2,42 @@ package store
 
 import "gatehouse"
 
-const organizationSelect = `SELECT id, name, default_project, time_zone, created_at, rev FROM organizations`
+const organizationSelect = `SELECT id, name, default_project, time_zone, header_labels, retention, created_at, rev FROM organizations`
 
 func scanOrganization(r row, o *gatehouse.Organization) error {
-	return r.Scan(&o.ID, &o.Name, &o.DefaultProject, &o.TimeZone, (*int64)(&o.CreatedAt), &o.Rev)
+	var labels, retention []byte
+	if err := r.Scan(&o.ID, &o.Name, &o.DefaultProject, &o.TimeZone, &labels, &retention, (*int64)(&o.CreatedAt), &o.Rev); err != nil {
+		return err
+	}
+	if err := fromJSON("header_labels", labels, &o.HeaderLabels); err != nil {
+		return err
+	}
+	return fromJSON("retention", retention, &o.Retention)
+}
+
+// retentionJSON returns the text of the column: empty where everything is the default.
+func retentionJSON(r gatehouse.Retention) string {
+	n := 0
+	if r != (gatehouse.Retention{}) {
+		n = 1
+	}
+	return asJSON(r, n)
 }
 
 // CreateOrganization stores a new organization and sets its Rev, and CreatedAt where it is 0.
 func (tx *Tx) CreateOrganization(o *gatehouse.Organization) error {
-	const query = `INSERT INTO organizations (id, name, default_project, time_zone, created_at, rev) VALUES ($1, $2, $3, $4, $5, 1)`
+	const query = `INSERT INTO organizations (id, name, default_project, time_zone, header_labels, retention, created_at, rev)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, 1)`
 	tx.stamp(&o.CreatedAt)
-	return tx.create("organization", o.ID, &o.Rev, query, o.ID, o.Name, o.DefaultProject, o.TimeZone, int64(o.CreatedAt))
+	return tx.create("organization", o.ID, &o.Rev, query, o.ID, o.Name, o.DefaultProject, o.TimeZone, asJSON(o.HeaderLabels, len(o.HeaderLabels)),
+		retentionJSON(o.Retention), int64(o.CreatedAt))
 }
 
 // SaveOrganization stores a changed organization: everything but ID and CreatedAt.
 func (tx *Tx) SaveOrganization(o *gatehouse.Organization) error {
-	const query = `UPDATE organizations SET rev = rev + 1, name = $3, default_project = $4, time_zone = $5 WHERE id = $1 AND rev = $2`
+	const query = `UPDATE organizations SET rev = rev + 1, name = $3, default_project = $4, time_zone = $5, header_labels = $6, retention = $7 WHERE id = $1 AND rev = $2`
 	const exists = `SELECT rev FROM organizations WHERE id = $1`
-	return tx.save("organization", o.ID, &o.Rev, query, exists, o.Name, o.DefaultProject, o.TimeZone)
+	return tx.save("organization", o.ID, &o.Rev, query, exists, o.Name, o.DefaultProject, o.TimeZone, asJSON(o.HeaderLabels, len(o.HeaderLabels)), retentionJSON(o.Retention))
 }
 
 // Organization returns an organization.

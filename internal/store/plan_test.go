@@ -160,7 +160,7 @@ func useEverything(t *testing.T, db *DB) {
 		t.Fatal(err)
 	}
 	err = db.Record(t.Context(), Batch{Usage: []gatehouse.Usage{{ID: "u"}}, Requests: []gatehouse.Request{{ID: "r", Organization: "org-1", Key: "k"}}, Networks: map[NetworkUse]gatehouse.Millis{{Key: "k", Network: "n"}: 1}, LastUsed: map[string]gatehouse.Millis{"k": 1},
-		Objects: []gatehouse.Object{{ID: "o"}}, Deleted: []ObjectRef{{ID: "o"}}, Node: &NodeBeat{ID: "n"}, Health: &gatehouse.NodeHealth{Process: "p"}, DropNode: "x", RequestsBefore: 1,
+		Objects: []gatehouse.Object{{ID: "o"}}, Deleted: []ObjectRef{{ID: "o"}}, Node: &NodeBeat{ID: "n"}, Health: &gatehouse.NodeHealth{Process: "p"}, DropNode: "x",
 		Work: []gatehouse.Work{{ID: "w"}}, WorkDone: []string{"u"}, WorkLater: []WorkLater{{ID: "w"}}, BatchInputs: []gatehouse.BatchInput{{File: "f"}}})
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func useEverything(t *testing.T, db *DB) {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(db.MergeSums(t.Context()), db.FoldSums(t.Context()), db.pruneSums(t.Context(), minuteMillis, 2*dayMillis)); err != nil {
+	if err := errors.Join(db.MergeSums(t.Context()), db.FoldSums(t.Context()), db.Prune(t.Context(), 1000*dayMillis)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := db.ClaimWork(t.Context(), WorkClaim{Now: 1, Until: 2, Limit: 1}); err != nil {

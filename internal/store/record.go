@@ -35,10 +35,9 @@ type Batch struct {
 	// name since.
 	DropIncarnation string
 	// Health replaces what a process last said of its routes.
-	Health         *gatehouse.NodeHealth
-	RequestsBefore gatehouse.Millis // requests older than this are deleted; 0: none
-	Folder         *ReplayFolder    // renews the row of a node's replay files
-	Again          bool             // it was recorded before: OnRecord's functions are not called
+	Health *gatehouse.NodeHealth
+	Folder *ReplayFolder // renews the row of a node's replay files
+	Again  bool          // it was recorded before: OnRecord's functions are not called
 }
 
 // ObjectRef names an object that its project deleted.
@@ -62,9 +61,6 @@ type NodeBeat struct {
 // forward. Text that no database can store is made storable.
 //
 // An object whose id another project owns already stays that project's: it is logged and the rest of the batch is recorded.
-//
-// RequestsBefore is served after the batch, in transactions of its own, each bounded, so that it holds nobody up; when it fails
-// the batch is recorded nevertheless.
 func (db *DB) Record(ctx context.Context, b Batch) error {
 	if err := db.retry(ctx, func() error { return db.recordBatch(ctx, &b) }); err != nil {
 		return err
@@ -78,10 +74,7 @@ func (db *DB) Record(ctx context.Context, b Batch) error {
 			f(&b)
 		}
 	}
-	if b.RequestsBefore == 0 {
-		return nil
-	}
-	return db.pruneRequests(ctx, b.RequestsBefore)
+	return nil
 }
 
 func (db *DB) recordBatch(ctx context.Context, b *Batch) error {

@@ -373,7 +373,9 @@ func testPruneRequests(t *testing.T, db *store.DB) {
 		record(t, db, b)
 	}
 	record(t, db, store.Batch{Requests: []gatehouse.Request{{ID: "req_new", Organization: "org-a", At: n + 1, ClientRequestID: "new"}}})
-	record(t, db, store.Batch{RequestsBefore: n + 1})
+	if err := db.Prune(t.Context(), n+1+7*86_400_000); err != nil {
+		t.Fatal(err)
+	}
 	look(t, db, func(tx *store.Tx) error {
 		for _, org := range []string{"org-a", "org-b", ""} {
 			for _, i := range []int{0, 100, n - 100} {
