@@ -90,6 +90,7 @@ const (
 
 // Increase raises a budget's amount for a time.
 type Increase struct {
+	ID     string  `json:"id"`
 	Amount NanoUSD `json:"amount"`
 	From   Millis  `json:"from"`
 	Until  Millis  `json:"until"`
@@ -245,4 +246,5 @@ const (
 	PrefixLimit      = "rl-"
 	PrefixSpendAlert = "alert_"
 	PrefixGrant      = "grant_"
+	PrefixIncrease   = "incr_"
 )

@@ -16,10 +16,13 @@ import (
 
 // Manifest is what `gatehouse apply` makes an installation look like. What it does not name is left alone.
 type Manifest struct {
-	Upstreams   []ManifestUpstream   `yaml:"upstreams" json:"upstreams,omitempty"`
-	Deployments []ManifestDeployment `yaml:"deployments" json:"deployments,omitempty"`
-	Projects    []ManifestProject    `yaml:"projects" json:"projects,omitempty"`
-	Limits      []ManifestLimit      `yaml:"limits" json:"limits,omitempty"`
+	Organization *ManifestOrganization `yaml:"organization" json:"organization,omitempty"`
+	Upstreams    []ManifestUpstream    `yaml:"upstreams" json:"upstreams,omitempty"`
+	Deployments  []ManifestDeployment  `yaml:"deployments" json:"deployments,omitempty"`
+	Projects     []ManifestProject     `yaml:"projects" json:"projects,omitempty"`
+	Limits       []ManifestLimit       `yaml:"limits" json:"limits,omitempty"`
+	Budgets      []ManifestBudget      `yaml:"budgets" json:"budgets,omitempty"`
+	Credits      *ManifestCredits      `yaml:"credits" json:"credits,omitempty"`
 }
 
 // ManifestUpstream declares an upstream.
@@ -108,7 +111,7 @@ func ParseManifest(text []byte) (*Manifest, error) {
 // PlanItem is one thing a manifest changes.
 type PlanItem struct {
 	Action  string   `json:"action"` // create, update or delete
-	Kind    string   `json:"kind"`   // upstream, deployment, project, service_account, resource or limit
+	Kind    string   `json:"kind"`   // organization, upstream, deployment, project, service_account, resource, limit, budget, credits or credit_grant
 	Name    string   `json:"name"`
 	Changes []string `json:"changes,omitempty"` // the fields an update changes
 }
@@ -116,7 +119,7 @@ type PlanItem struct {
 // ApplyOptions says how a manifest is applied.
 type ApplyOptions struct {
 	DryRun bool // change nothing, return the plan
-	Prune  bool // also remove upstreams, deployments and rate limits the manifest does not name
+	Prune  bool // also remove upstreams, deployments and rate limits the manifest does not name, and where it has budgets, other budgets
 }
 
 // errUnchanged and errDryRun roll a transaction back in which nothing, or nothing lasting, was to happen.
@@ -170,8 +173,11 @@ func (a *application) note(out *outcome) {
 	*a.plan = append(*a.plan, PlanItem{Action: out.action, Kind: out.kind, Name: out.name, Changes: out.changes})
 }
 
-// run declares projects first, because the rest refers to them, then upstreams, then deployments, then limits.
+// run declares projects first, because the rest refers to them, then upstreams, deployments, limits, budgets and credits.
 func (a *application) run(m *Manifest, prune bool) error {
+	if err := a.organization(m.Organization); err != nil {
+		return err
+	}
 	pending := map[string]string{} // project id to the name of the upstream its calls without a model go to
 	for i := range m.Projects {
 		id, err := a.project(&m.Projects[i])
@@ -225,7 +231,10 @@ func (a *application) run(m *Manifest, prune bool) error {
 			return err
 		}
 	}
-	return nil
+	if err := a.budgets(m.Budgets, prune && m.Budgets != nil); err != nil {
+		return err
+	}
+	return a.credits(m.Credits)
 }
 
 // limits sets rate limits and returns their ids.

@@ -25,6 +25,7 @@ type standing struct {
 	Upstream   *gatehouse.Upstream   `json:"upstream,omitempty"`
 	Deployment *gatehouse.Deployment `json:"deployment,omitempty"`
 	Limit      *gatehouse.Limit      `json:"limit,omitempty"`
+	Budget     *gatehouse.Budget     `json:"budget,omitempty"`
 }
 
 // Standing returns what a subject is allowed now, to be kept beside the event that is about it; nil for kinds that grant nothing.
@@ -48,7 +49,8 @@ func Standing(tx *store.Tx, kind gatehouse.SubjectKind, id string) (json.RawMess
 func grants(kind gatehouse.SubjectKind) bool {
 	switch kind {
 	case gatehouse.SubjectProject, gatehouse.SubjectUser, gatehouse.SubjectProjectUser, gatehouse.SubjectServiceAccount, gatehouse.SubjectKey,
-		gatehouse.SubjectUpstream, gatehouse.SubjectDeployment, gatehouse.SubjectResource, gatehouse.SubjectSealed, gatehouse.SubjectLimit:
+		gatehouse.SubjectUpstream, gatehouse.SubjectDeployment, gatehouse.SubjectResource, gatehouse.SubjectSealed, gatehouse.SubjectLimit,
+		gatehouse.SubjectBudget, gatehouse.SubjectGrant:
 		return true
 	}
 	return false
@@ -177,6 +179,12 @@ func readSubject(tx *store.Tx, kind gatehouse.SubjectKind, id string) (*subject,
 	case gatehouse.SubjectLimit:
 		l, err := tx.Limit(id)
 		return limitSubject(tx, l), err
+	case gatehouse.SubjectBudget:
+		b, err := tx.Budget(id)
+		return budgetStanding(tx, b), err
+	case gatehouse.SubjectGrant:
+		g, err := tx.Grant(id)
+		return grantStanding(tx, g), err
 	case gatehouse.SubjectSealed:
 		row, err := tx.Sealed(id)
 		return &subject{standing: func() standing { return standing{} }, narrow: func(*store.Tx, *standing) error { return nil },

@@ -46,6 +46,11 @@ func (a *API) ownRoutes(on func(pattern, scope string, h handler)) {
 	on("POST "+own+"/sealed_secrets", write, a.seal)
 	on("POST "+own+"/apply", write, a.apply)
 
+	on("GET "+own+"/organization", read, a.organization)
+	on("POST "+own+"/organization", write, a.updateOrganization)
+	a.budgetRoutes(on)
+	a.creditRoutes(on)
+
 	on("GET "+own+"/requests/{request_id}", usage, a.measured(a.explain))
 	on("GET "+own+"/usage", usage, a.measured(a.usage))
 }

@@ -11,6 +11,9 @@ import (
 // spendRoutes are OpenAI's spend limits and spend alerts, of the organization and of a project.
 func (a *API) spendRoutes(on func(pattern, scope string, h handler)) {
 	for _, of := range []string{"/v1/organization", "/v1/organization/projects/{project_id}"} {
+		on("GET "+of+"/spend_limit", read, a.spendLimit)
+		on("POST "+of+"/spend_limit", write, a.setSpendLimit)
+		on("DELETE "+of+"/spend_limit", write, a.deleteSpendLimit)
 		on("GET "+of+"/spend_alerts", read, a.listSpendAlerts)
 		on("POST "+of+"/spend_alerts", write, a.createSpendAlert)
 		on("GET "+of+"/spend_alerts/{alert_id}", read, a.spendAlert)
@@ -25,6 +28,61 @@ func (c *call) scoped(object string) string {
 		return "project." + object
 	}
 	return "organization." + object
+}
+
+type spendLimit struct {
+	Object      string      `json:"object"`
+	Threshold   int64       `json:"threshold_amount"` // cents
+	Currency    string      `json:"currency"`
+	Interval    string      `json:"interval"`
+	Enforcement enforcement `json:"enforcement"`
+	EffectiveBy *int64      `json:"effective_by,omitempty"`
+}
+
+type enforcement struct {
+	Status string `json:"status"` // enforcing while the limit refuses, else inactive
+}
+
+func (a *API) spendLimit(ctx context.Context, c *call) (any, error) {
+	return a.showSpendLimit(ctx, c, admin.Effect{Everywhere: true})
+}
+
+func (a *API) showSpendLimit(ctx context.Context, c *call, effect admin.Effect) (any, error) {
+	s, err := a.cfg.Admin.SpendLimit(ctx, c.who, c.PathValue("project_id"))
+	if err != nil {
+		return nil, err
+	}
+	v := spendLimit{Object: c.scoped("spend_limit"), Threshold: int64(s.Amount / gatehouse.Cents), Currency: "USD", Interval: "month", Enforcement: enforcement{"inactive"}, EffectiveBy: c.effect(effect)}
+	if s.Enforcing() {
+		v.Enforcement.Status = "enforcing"
+	}
+	return v, nil
+}
+
+func (a *API) setSpendLimit(ctx context.Context, c *call) (any, error) {
+	req, err := body[monthly](c)
+	if err != nil {
+		return nil, err
+	}
+	amount, err := req.amount(1)
+	if err != nil {
+		return nil, err
+	}
+	_, effect, err := a.cfg.Admin.SetSpendLimit(ctx, c.who, c.PathValue("project_id"), amount)
+	if err != nil {
+		return nil, err
+	}
+	return a.showSpendLimit(ctx, c, effect)
+}
+
+func (a *API) deleteSpendLimit(ctx context.Context, c *call) (any, error) {
+	if err := a.cfg.Admin.RemoveSpendLimit(ctx, c.who, c.PathValue("project_id")); err != nil {
+		return nil, err
+	}
+	return struct {
+		Object  string `json:"object"`
+		Deleted bool   `json:"deleted"`
+	}{c.scoped("spend_limit.deleted"), true}, nil
 }
 
 type spendAlert struct {

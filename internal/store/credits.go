@@ -116,6 +116,13 @@ func (tx *Tx) CreditBalances(organization string) ([]CreditBalance, error) {
 	return all(tx, "credit accounts", scanBalance, query, organization)
 }
 
+// CreditLeft returns what a grant holds.
+func (tx *Tx) CreditLeft(organization, grant string) (gatehouse.NanoUSD, error) {
+	const query = `SELECT CAST(COALESCE(SUM(balance), 0) AS BIGINT) FROM credit_accounts WHERE organization = $1 AND account = 'balance' AND grant_id = $2`
+	n, err := tx.number("read what is left of grant "+grant, query, organization, grant)
+	return gatehouse.NanoUSD(n), err
+}
+
 func scanEntry(r row, e *gatehouse.CreditEntry) error {
 	return r.Scan(&e.Organization, &e.Number, (*int64)(&e.At), (*string)(&e.Debit), (*string)(&e.Credit), &e.Grant, (*int64)(&e.Amount), &e.Reference)
 }

@@ -56,3 +56,10 @@ func (tx *Tx) OpenGrants(organization string) ([]gatehouse.Grant, error) {
 func (tx *Tx) EachGrant(fn func(*gatehouse.Grant) error) error {
 	return each(tx, "grants", scanGrant, fn, grantSelect)
 }
+
+// Refilled returns what an organization's refills granted from a point in time on.
+func (tx *Tx) Refilled(organization string, from gatehouse.Millis) (gatehouse.NanoUSD, error) {
+	const query = `SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM grants WHERE organization = $1 AND created_at >= $2 AND refill = 1`
+	n, err := tx.number("sum refills", query, organization, int64(from))
+	return gatehouse.NanoUSD(n), err
+}
