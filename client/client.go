@@ -97,7 +97,7 @@ type answer[T any] interface {
 	keep(json.RawMessage)
 }
 
-// request is one call of the API. body is encoded as JSON unless it is []byte, which is sent as it is.
+// request is one call of the API. body is encoded as JSON unless it is []byte or a csvBody, which are sent as they are.
 type request struct {
 	method string
 	path   []string // segments, unescaped
@@ -203,6 +203,8 @@ func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
 	case nil:
 	case []byte:
 		body, contentType = bytes.NewReader(b), "application/yaml"
+	case csvBody:
+		body, contentType = b.Reader, "text/csv"
 	default:
 		text, err := json.Marshal(b)
 		if err != nil {

@@ -55,6 +55,8 @@ func (c *cli) usage() *cobra.Command {
 	cmd.Flags().StringArrayVar(&projects, "project", nil, "only of this project, by id or name; repeat for more")
 	cmd.Flags().StringArrayVar(&q.Keys, "key", nil, "only of this key, by id; repeat for more")
 	cmd.Flags().StringArrayVar(&q.Models, "model", nil, "only of this model; repeat for more")
+	cmd.Long = "Show what was used, by project, key, model, day and product. `gatehouse usage` alone shows sums; below it are files and reports for finance."
+	cmd.AddCommand(c.usageExport(), c.chargeback(), c.trend())
 	return cmd
 }
 

@@ -26,12 +26,13 @@ import (
 	"gatehouse/internal/authn"
 	"gatehouse/internal/catalog"
 	"gatehouse/internal/dialect"
+	"gatehouse/internal/finance"
 	"gatehouse/internal/ledger"
 	"gatehouse/internal/secret"
 	"gatehouse/internal/store"
 )
 
-// Config is what the API serves from. Every field but TrustedProxies, PublicURL and Health is required.
+// Config is what the API serves from. Every field but TrustedProxies, PublicURL, Bill, Price and Health is required.
 type Config struct {
 	Admin          *admin.Service
 	Auth           *authn.Authenticator
@@ -41,6 +42,11 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	PublicURL      string
 	Logger         *slog.Logger
+	// Bill returns a page of what the provider behind an upstream billed, read with an admin key that reference names; nil: no bill
+	// can be read.
+	Bill func(ctx context.Context, up *gatehouse.Upstream, reference, path string) ([]byte, error)
+	// Price prices usage; nil: nothing has a price.
+	Price func(organization string) finance.Pricer
 	// Health returns what this node knows of its routes at this moment, newer than what it recorded; nil: what is recorded counts.
 	Health func() *gatehouse.NodeHealth
 }
@@ -102,7 +108,13 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	answer, status, err := a.serve(w, r, &record, &authn.Presented{Organization: caller.Organization, Addr: addr})
 	var text []byte
-	if err == nil {
+	if file, ok := answer.(*file); ok && err == nil {
+		if err = a.send(w, r, &record, file); err == nil {
+			record.Status, record.Millis = http.StatusOK, time.Since(began).Milliseconds()
+			a.cfg.Ledger.Decide(&record)
+			return
+		}
+	} else if err == nil {
 		text, err = json.Marshal(answer, json.Deterministic(true))
 	}
 	if err != nil {

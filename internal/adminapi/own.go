@@ -53,6 +53,7 @@ func (a *API) ownRoutes(on func(pattern, scope string, h handler)) {
 
 	on("GET "+own+"/requests/{request_id}", usage, a.measured(a.explain))
 	on("GET "+own+"/usage", usage, a.measured(a.usage))
+	a.financeRoutes(on)
 }
 
 // measured serves a handler that reads measurements: nothing else it does checks the key in the database.

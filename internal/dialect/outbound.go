@@ -95,6 +95,16 @@ func basePath(base string) string {
 	return strings.TrimRight(base[i:], "/")
 }
 
+// AdminTarget returns the path and query at an upstream of OpenAI's dialect for a path of its administration, which is no operation of
+// the data plane: costs, usage.
+func AdminTarget(up *gatehouse.Upstream, path string) string {
+	base := basePath(up.BaseURL)
+	if base == "" {
+		base = "/v1"
+	}
+	return base + path
+}
+
 // azureBase returns what stands before /openai.
 func azureBase(base string) string {
 	if before, ok := strings.CutSuffix(base, "/openai/v1"); ok {

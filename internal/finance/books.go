@@ -16,20 +16,10 @@ type Books struct {
 	Price Pricer
 }
 
-// Products are everything usage is counted in.
-var Products = []string{"completions", "embeddings", "moderations", "images", "audio_speeches", "audio_transcriptions", "decisions", "videos", "fine_tuning"}
-
 // Row is the sums of one group in one stretch of time. What a report does not group by is empty.
 type Row struct {
-	Start, End              gatehouse.Millis
-	Product, Project, Key   string
-	User, ServiceAccount    string // the key's owner
-	Model                   string // the deployment that was asked for
-	Upstream, UpstreamModel string
-	ServiceTier             string
-	Batch                   bool
-	Confidence              gatehouse.Confidence
-	store.Sums
+	Start, End gatehouse.Millis
+	store.UsageResult
 }
 
 // Filter selects usage; an empty list selects everything.
@@ -105,24 +95,20 @@ func (b *Books) view(ctx context.Context, bounds []gatehouse.Millis, f Filter, b
 	})
 }
 
-// read calls fn with the rows of a stretch of time, ordered by product, time and group.
+// read calls fn with the rows of a stretch of time, ordered by time and then by group.
 func (b *Books) read(tx *store.Tx, s span, f Filter, by []string, fn func(*Row) error) error {
 	w := widths[s.width]
-	for _, product := range Products {
-		for at := s.start; at < s.end; at += store.MaxBuckets * w.millis {
-			buckets, err := tx.UsageBuckets(store.UsageQuery{Organization: b.Organization, Product: product, Start: at, End: min(s.end, at+store.MaxBuckets*w.millis), Width: w.name,
-				Projects: f.Projects, Keys: f.Keys, Models: f.Models, GroupBy: by})
-			if err != nil {
-				return err
-			}
-			for i := range buckets {
-				for j := range buckets[i].Results {
-					if r := &buckets[i].Results[j]; r.Requests != 0 || r.Cost != 0 {
-						row := Row{Start: buckets[i].Start, End: buckets[i].End, Product: product, Project: r.Project, Key: r.Key, User: r.User, Model: r.Model,
-							ServiceTier: r.ServiceTier, Batch: r.Batch, Sums: r.Sums}
-						if err := fn(&row); err != nil {
-							return err
-						}
+	for at := s.start; at < s.end; at += store.MaxBuckets * w.millis {
+		buckets, err := tx.UsageBuckets(store.UsageQuery{Organization: b.Organization, Start: at, End: min(s.end, at+store.MaxBuckets*w.millis), Width: w.name,
+			Projects: f.Projects, Keys: f.Keys, Models: f.Models, GroupBy: by})
+		if err != nil {
+			return err
+		}
+		for i := range buckets {
+			for j := range buckets[i].Results {
+				if r := (Row{buckets[i].Start, buckets[i].End, buckets[i].Results[j]}); r.Requests != 0 || r.Cost != 0 {
+					if err := fn(&r); err != nil {
+						return err
 					}
 				}
 			}
@@ -133,24 +119,17 @@ func (b *Books) read(tx *store.Tx, s span, f Filter, by []string, fn func(*Row) 
 
 // names is what is known of whom usage belongs to. It forgets when it has become large, and reads again.
 type names struct {
-	projects  map[string]*gatehouse.Project
-	keys      map[string]*gatehouse.Key
-	upstreams map[string]*gatehouse.Upstream
+	organization string
+	projects     map[string]*gatehouse.Project
+	keys         map[string]*gatehouse.Key
+	upstreams    map[string]*gatehouse.Upstream // by name, nil until one is looked for
 }
 
 // maxNames is how many keys are remembered at a time.
 const maxNames = 20_000
 
-func (b *Books) names(tx *store.Tx) (*names, error) {
-	n := &names{projects: map[string]*gatehouse.Project{}, keys: map[string]*gatehouse.Key{}, upstreams: map[string]*gatehouse.Upstream{}}
-	ups, err := tx.Upstreams(b.Organization)
-	if err != nil {
-		return nil, err
-	}
-	for i := range ups {
-		n.upstreams[ups[i].ID] = &ups[i]
-	}
-	return n, nil
+func (b *Books) names() *names {
+	return &names{organization: b.Organization, projects: map[string]*gatehouse.Project{}, keys: map[string]*gatehouse.Key{}}
 }
 
 // project returns a project, nil when there is none of that id.
@@ -161,6 +140,29 @@ func (n *names) project(tx *store.Tx, id string) (*gatehouse.Project, error) {
 // key returns a key, nil when there is none of that id.
 func (n *names) key(tx *store.Tx, id string) (*gatehouse.Key, error) {
 	return remember(n.keys, id, tx.Key)
+}
+
+// upstream returns what stands behind a name that usage was recorded with: the organization's upstream of that name, the newest that
+// was removed where there is none any more, nil where there never was one.
+func (n *names) upstream(tx *store.Tx, name string) (*gatehouse.Upstream, error) {
+	if n.upstreams == nil {
+		n.upstreams = map[string]*gatehouse.Upstream{}
+		err := tx.EachUpstream(func(u *gatehouse.Upstream) error {
+			if u.Organization != n.organization {
+				return nil
+			}
+			if was := n.upstreams[u.Name]; was == nil || was.RemovedAt != 0 && (u.RemovedAt == 0 || u.CreatedAt > was.CreatedAt) {
+				kept := *u
+				n.upstreams[u.Name] = &kept
+			}
+			return nil
+		})
+		if err != nil {
+			n.upstreams = nil
+			return nil, err
+		}
+	}
+	return n.upstreams[name], nil
 }
 
 func remember[T any](known map[string]*T, id string, read func(string) (*T, error)) (*T, error) {

@@ -99,13 +99,8 @@ func (b *Books) Chargeback(ctx context.Context, q *ChargebackQuery) ([]Charge, e
 
 	type sums map[string]*Charge
 	months := make([]sums, len(bounds)-1)
-	var known *names
+	known := b.names()
 	err := b.view(ctx, bounds, q.Filter, chargebackGroups(q.By), func(tx *store.Tx, period int, r *Row) (err error) {
-		if known == nil {
-			if known, err = b.names(tx); err != nil {
-				return err
-			}
-		}
 		ids, called, err := q.groups(tx, known, r)
 		if err != nil {
 			return err

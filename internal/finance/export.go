@@ -53,10 +53,11 @@ func (q *ExportQuery) width() gatehouse.Millis {
 }
 
 // groups is everything an export keeps apart.
-var groups = []string{store.ByProject, store.ByUser, store.ByKey, store.ByModel, store.ByBatch, store.ByServiceTier}
+var groups = []string{store.ByProduct, store.ByProject, store.ByKey, store.ByUser, store.ByServiceAccount, store.ByModel, store.ByUpstream, store.ByUpstreamModel,
+	store.ByServiceTier, store.ByBatch, store.ByConfidence}
 
 // Export writes the charges of a stretch of time. It holds one bucket in memory, in one short view of the database each, so that a
-// slow reader holds nothing open. The same sums make the same bytes: charges are ordered by time, then by product, group and meter.
+// slow reader holds nothing open. The same sums make the same bytes: charges are ordered by time, then by group and meter.
 func (b *Books) Export(ctx context.Context, w io.Writer, q *ExportQuery) error {
 	if err := q.Check(); err != nil {
 		return err
@@ -75,7 +76,7 @@ func (b *Books) Export(ctx context.Context, w io.Writer, q *ExportQuery) error {
 		span.width = 1
 	}
 	var org *gatehouse.Organization
-	var known *names
+	known := b.names()
 	cells := make([]cell, len(columns))
 	for at := q.Start / width * width; at < q.End; at += width {
 		var lines []line
@@ -83,11 +84,6 @@ func (b *Books) Export(ctx context.Context, w io.Writer, q *ExportQuery) error {
 			lines = lines[:0]
 			if org, err = tx.Organization(b.Organization); err != nil {
 				return err
-			}
-			if known == nil {
-				if known, err = b.names(tx); err != nil {
-					return err
-				}
 			}
 			span.start, span.end = at, at+width
 			period, next := month(at, q.Zone)
@@ -99,7 +95,10 @@ func (b *Books) Export(ctx context.Context, w io.Writer, q *ExportQuery) error {
 				if base.key, err = known.key(tx, r.Key); err != nil {
 					return err
 				}
-				lines = b.charges(lines, base, known)
+				if base.upstream, err = known.upstream(tx, r.Upstream); err != nil {
+					return err
+				}
+				lines = b.charges(lines, base)
 				return nil
 			})
 		})
@@ -119,15 +118,14 @@ func (b *Books) Export(ctx context.Context, w io.Writer, q *ExportQuery) error {
 }
 
 // charges appends the charges of a row.
-func (b *Books) charges(lines []line, base line, known *names) []line {
-	base.upstream = known.upstreams[base.Upstream]
-	base.provider = providerOf(base.upstream)
+func (b *Books) charges(lines []line, base line) []line {
+	base.provider = providerOf(base.upstream, base.Upstream)
 	base.labels = labels(base.project, base.key)
-	sku := base.Row.sku()
+	sku := base.Row.sku(base.upstream)
 	if base.model = sku.Model; base.model == "" {
 		base.model = sku.Deployment
 	}
-	for i, share := range b.split(base.Row) {
+	for i, share := range b.split(base.Row, base.upstream) {
 		l := base
 		l.Share, l.first = share, i == 0
 		lines = append(lines, l)
@@ -135,13 +133,13 @@ func (b *Books) charges(lines []line, base line, known *names) []line {
 	return lines
 }
 
-func (r *Row) sku() Sku {
-	return Sku{Upstream: r.Upstream, Model: r.UpstreamModel, Deployment: r.Model, ServiceTier: r.ServiceTier, Batch: r.Batch, At: r.Start}
+func (r *Row) sku(up *gatehouse.Upstream) Sku {
+	return Sku{Upstream: up, Model: r.UpstreamModel, Deployment: r.Model, ServiceTier: r.ServiceTier, Batch: r.Batch, At: r.Start}
 }
 
 // split divides a row among the meters of what was used.
-func (b *Books) split(r *Row) []Share {
-	sku, price := r.sku(), b.Price
+func (b *Books) split(r *Row, up *gatehouse.Upstream) []Share {
+	sku, price := r.sku(up), b.Price
 	if price == nil {
 		price = func(*Sku, gatehouse.Units) (gatehouse.NanoUSD, bool) { return 0, false }
 	}

@@ -180,12 +180,7 @@ var columns = []column{
 	textColumn("x_ServiceAccountId", func(l *line) string { return l.ServiceAccount }),
 	textColumn("x_ServiceTier", func(l *line) string { return l.ServiceTier }),
 	countColumn("x_UnpricedRequests", func(l *line) int64 { return l.counted(l.Unpriced) }),
-	textColumn("x_UpstreamName", func(l *line) string {
-		if l.upstream == nil {
-			return ""
-		}
-		return l.upstream.Name
-	}),
+	textColumn("x_UpstreamName", func(l *line) string { return l.Upstream }),
 	textColumn("x_UserId", func(l *line) string { return l.User }),
 }
 
@@ -265,10 +260,13 @@ const (
 var services = map[string]service{providerOpenAI: "OpenAI API", providerMicrosoft: "Azure OpenAI Service"}
 
 // providerOf returns who bills for an upstream: OpenAI, Microsoft, and for any other server of OpenAI's API the upstream's own name.
-func providerOf(u *gatehouse.Upstream) string {
+// Where the upstream is not known any more its name stands for it.
+func providerOf(u *gatehouse.Upstream, name string) string {
 	switch {
-	case u == nil:
+	case u == nil && name == "":
 		return "Gatehouse"
+	case u == nil:
+		return name
 	case u.Dialect == gatehouse.Azure:
 		return providerMicrosoft
 	case u.Dialect == gatehouse.Mock:

@@ -74,7 +74,7 @@ func (b *Books) Forecast(ctx context.Context, q *ForecastQuery) ([]Forecast, err
 		by = chargebackGroups([]string{q.By})
 	}
 	total.days = make([]gatehouse.NanoUSD, past+1)
-	var known *names
+	known := b.names()
 	err := b.view(ctx, bounds, q.Filter, by, func(tx *store.Tx, period int, r *Row) (err error) {
 		add := func(p *part) {
 			p.days[period] += r.Cost
@@ -86,11 +86,6 @@ func (b *Books) Forecast(ctx context.Context, q *ForecastQuery) ([]Forecast, err
 		add(&total)
 		if q.By == "" {
 			return nil
-		}
-		if known == nil {
-			if known, err = b.names(tx); err != nil {
-				return err
-			}
 		}
 		id, name, err := q.name(tx, known, r)
 		if err != nil {

@@ -9,12 +9,12 @@ import (
 
 // Meter is one thing that is billed. The meters of a Units are disjoint: what is cached is not input as well.
 type Meter struct {
-	Name        string // as in reports, e.g. "input_cached"
-	Title       string // for people, e.g. "Cached Input Tokens"
-	Unit        string // what is counted, in FOCUS's unit format
-	PricingUnit string // what a price is for
-	Per         int64  // how many units are one pricing unit
-	of          func(*gatehouse.Units) int64
+	Name        string                        // as in reports, e.g. "input_cached"
+	Title       string                        // for people, e.g. "Cached Input Tokens"
+	Unit        string                        // what is counted, in FOCUS's unit format
+	PricingUnit string                        // what a price is for
+	Per         int64                         // how many units are one pricing unit
+	Of          func(*gatehouse.Units) int64  // how many of its units were used
 	only        func(n int64) gatehouse.Units // n units of this meter and nothing else
 }
 
@@ -72,16 +72,8 @@ var Meters = []*Meter{
 // Requests is the meter of what cannot be divided among others: requests whose units nobody prices one by one.
 var Requests = &Meter{Name: "requests", Title: "Requests", Unit: "Requests", PricingUnit: "Requests", Per: 1}
 
-// meterNamed returns a meter by its name, nil when there is none.
-func meterNamed(name string) *Meter {
-	if name == Requests.Name {
-		return Requests
-	}
-	if i := slices.IndexFunc(Meters, func(m *Meter) bool { return m.Name == name }); i >= 0 {
-		return Meters[i]
-	}
-	return nil
-}
+// hosted reports whether it is calls of a tool that the provider hosts: bills have them for no model.
+func (m *Meter) hosted() bool { return m.Unit == "Searches" || m.Unit == "Sessions" }
 
 // The parts of a total. Each is cut to what is left of it, as where they are priced: a provider that says more cached than input was
 // sent is billed for its input.
@@ -109,9 +101,9 @@ func part(n, of int64) int64 { return max(min(n, of), 0) }
 
 // Sku is what a price is looked up by.
 type Sku struct {
-	Upstream    string // id
-	Model       string // as the upstream knows it, empty where nobody said
-	Deployment  string // as callers know it
+	Upstream    *gatehouse.Upstream // nil where it is not known
+	Model       string              // as the upstream knows it, empty where nobody said
+	Deployment  string              // as callers know it
 	ServiceTier string
 	Batch       bool
 	At          gatehouse.Millis
@@ -137,7 +129,7 @@ func Split(price Pricer, s *Sku, u *gatehouse.Units, requests int64, cost gateho
 	var shares, priced []Share
 	var weights []*big.Int
 	for _, m := range Meters {
-		n := m.of(u)
+		n := m.Of(u)
 		if n == 0 {
 			continue
 		}

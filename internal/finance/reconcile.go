@@ -132,7 +132,7 @@ func Reconcile(ours []Ours, theirs []bill.Line, o *ReconcileOptions) *Reconcilia
 		switch {
 		case len(o.Projects) > 0 && !slices.Contains(o.Projects, l.Project):
 			r.put(Variance{Cause: NotThrough, Model: l.Model, Meter: l.Meter, Amount: l.Cost, Theirs: l.Quantity, ProviderText: l.Text, ProviderScope: l.Project})
-		case l.Meter == "":
+		case l.Meter == "", !found && l.Model == "":
 			r.put(Variance{Cause: NotCounted, Amount: l.Cost, Theirs: l.Quantity, ProviderText: l.Text, ProviderScope: l.Project})
 		case !found:
 			r.put(Variance{Cause: NotThrough, Model: l.Model, Meter: l.Meter, Amount: l.Cost, Theirs: l.Quantity, ProviderText: l.Text, ProviderScope: l.Project})

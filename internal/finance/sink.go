@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse"
 	"gatehouse/internal/finance/parquet"
 )
 
@@ -94,6 +95,9 @@ func decimal(n int64, scale int) string {
 	}
 	return sign + whole + "." + frac
 }
+
+// USD writes an amount exactly, without needless zeros.
+func USD(n gatehouse.NanoUSD) string { return decimal(int64(n), moneyScale) }
 
 // parquetSink writes Parquet.
 type parquetSink struct{ w *parquet.Writer }

@@ -69,17 +69,12 @@ func (b *Books) Trend(ctx context.Context, q *TrendQuery) ([]Step, []Mover, erro
 	}
 	last := len(steps) - 2
 	found := map[[2]string]*Mover{}
-	var known *names
+	known := b.names()
 	err := b.view(ctx, bounds, q.Filter, []string{store.ByProject, store.ByKey, store.ByModel}, func(tx *store.Tx, period int, r *Row) (err error) {
 		steps[period].Cost += r.Cost
 		steps[period].Requests += r.Requests
 		if period < last-1 || period > last {
 			return nil
-		}
-		if known == nil {
-			if known, err = b.names(tx); err != nil {
-				return err
-			}
 		}
 		c := ChargebackQuery{By: []string{ByProject, ByModel, ByKey}}
 		ids, called, err := c.groups(tx, known, r)

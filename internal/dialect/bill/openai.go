@@ -183,9 +183,13 @@ func quantity(text, unit string) (int64, bool, error) {
 	return n * times, true, nil
 }
 
-// lineItem reads "gpt-4o-2024-08-06, cached input": a model, and what is billed of it. An item of another form is for no model.
+// lineItem reads "gpt-4o-2024-08-06, cached input": a model, and what is billed of it. An item of another form is for no model: calls of
+// a hosted tool, or something else.
 func lineItem(item string) Line {
 	l := Line{Text: item}
+	if l.Meter = toolOf(strings.ToLower(item)); l.Meter != "" {
+		return l
+	}
 	model, what, ok := strings.Cut(item, ", ")
 	if !ok {
 		return l
@@ -196,6 +200,23 @@ func lineItem(item string) Line {
 		l.Model, l.Batch = model, inName || words["batch"]
 	}
 	return l
+}
+
+// toolOf returns the meter of the hosted tool that an item is for, empty where it is for none.
+func toolOf(item string) string {
+	switch {
+	case strings.Contains(item, "storage"):
+		return "" // of files, by time: nobody's call
+	case strings.Contains(item, "web search") && strings.Contains(item, "preview"):
+		return "web_search_previews"
+	case strings.Contains(item, "web search"):
+		return "web_searches"
+	case strings.Contains(item, "file search"):
+		return "file_searches"
+	case strings.Contains(item, "code interpreter"):
+		return "containers"
+	}
+	return ""
 }
 
 func wordsOf(s string) map[string]bool {

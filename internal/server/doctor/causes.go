@@ -94,6 +94,8 @@ var Requests = []Cause{
 	{"502", "upstream_unreachable", "", "no connection to the upstream", "the operator looks at DNS, network and base_url; `gatehouse doctor --upstreams` tries it"},
 	{"502", "upstream_address_refused", "", "the upstream's host resolves to an address that is not allowed", "allow_private for an upstream on a private network, and its host in `private_upstreams`"},
 	{"502", "upstream_redirect", "", "the upstream answered with a redirect, which is never followed", "the operator sets base_url to where it leads"},
+	{"400", "invalid_cost_export", "", "the body is no cost export of Azure that can be read, or its costs are not in USD", "send the CSV as Cost Management wrote it; the message names the line"},
+	{"502", "upstream_bill_refused", "", "the provider did not answer with its costs or usage, or with more than is read", "ask for fewer days; the message has the provider's status"},
 	{"502", "upstream_encoding", "", "the upstream's answer is compressed in a way that cannot be metered", "try again; the operator looks at proxies before the upstream"},
 	{"502", "upstream_misconfigured", "", "the upstream's base_url is not usable", "the operator corrects it"},
 	{"503", "upstream_removed", "", "the upstream that holds the object is no longer configured", "declare the upstream again"},
