@@ -31,7 +31,11 @@ type Config struct {
 	CheckReference func(reference string) error
 	// AllowPrivate reports whether an upstream may be declared with allow_private for a host. Nil: every host (dev).
 	AllowPrivate func(host string) bool
-	Logger       *slog.Logger
+	// Mail says whether mail can be sent: whether the configuration has a server that takes it.
+	Mail bool
+	// WakeAlerts is called when there is something in the queue of alerts. Nil: whoever works on it looks in its own time.
+	WakeAlerts func()
+	Logger     *slog.Logger
 }
 
 // Service performs mutations. Its methods may be called concurrently.

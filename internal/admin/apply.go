@@ -23,6 +23,7 @@ type Manifest struct {
 	Limits       []ManifestLimit       `yaml:"limits" json:"limits,omitempty"`
 	Budgets      []ManifestBudget      `yaml:"budgets" json:"budgets,omitempty"`
 	Credits      *ManifestCredits      `yaml:"credits" json:"credits,omitempty"`
+	Alerts       ManifestAlerts        `yaml:"alerts" json:"alerts,omitzero"`
 }
 
 // ManifestUpstream declares an upstream.
@@ -216,6 +217,9 @@ func (a *application) run(m *Manifest, prune bool) error {
 		}
 		placed[dep.ID] = true
 		a.note(out)
+	}
+	if err := a.alerts(&m.Alerts, prune); err != nil {
+		return err
 	}
 	set, err := a.limits(m.Limits)
 	if err != nil {

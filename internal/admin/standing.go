@@ -14,18 +14,19 @@ import (
 
 // standing is what a subject is allowed at a moment: what a restore needs to take away again what a backup still grants.
 type standing struct {
-	Gone       bool                  `json:"gone,omitempty"` // revoked, archived or removed
-	Suspended  bool                  `json:"suspended,omitempty"`
-	ExpiresAt  gatehouse.Millis      `json:"expires_at,omitempty"`
-	Scopes     []string              `json:"scopes,omitempty"`
-	Models     []string              `json:"models,omitempty"`
-	AllowedIPs []netip.Prefix        `json:"allowed_ips,omitempty"`
-	Role       gatehouse.Role        `json:"role,omitempty"`
-	Region     string                `json:"region,omitempty"`
-	Upstream   *gatehouse.Upstream   `json:"upstream,omitempty"`
-	Deployment *gatehouse.Deployment `json:"deployment,omitempty"`
-	Limit      *gatehouse.Limit      `json:"limit,omitempty"`
-	Budget     *gatehouse.Budget     `json:"budget,omitempty"`
+	Gone       bool                    `json:"gone,omitempty"` // revoked, archived or removed
+	Suspended  bool                    `json:"suspended,omitempty"`
+	ExpiresAt  gatehouse.Millis        `json:"expires_at,omitempty"`
+	Scopes     []string                `json:"scopes,omitempty"`
+	Models     []string                `json:"models,omitempty"`
+	AllowedIPs []netip.Prefix          `json:"allowed_ips,omitempty"`
+	Role       gatehouse.Role          `json:"role,omitempty"`
+	Region     string                  `json:"region,omitempty"`
+	Upstream   *gatehouse.Upstream     `json:"upstream,omitempty"`
+	Deployment *gatehouse.Deployment   `json:"deployment,omitempty"`
+	Limit      *gatehouse.Limit        `json:"limit,omitempty"`
+	Budget     *gatehouse.Budget       `json:"budget,omitempty"`
+	Channel    *gatehouse.AlertChannel `json:"alert_channel,omitempty"`
 }
 
 // Standing returns what a subject is allowed now, to be kept beside the event that is about it; nil for kinds that grant nothing.
@@ -50,7 +51,7 @@ func grants(kind gatehouse.SubjectKind) bool {
 	switch kind {
 	case gatehouse.SubjectProject, gatehouse.SubjectUser, gatehouse.SubjectProjectUser, gatehouse.SubjectServiceAccount, gatehouse.SubjectKey,
 		gatehouse.SubjectUpstream, gatehouse.SubjectDeployment, gatehouse.SubjectResource, gatehouse.SubjectSealed, gatehouse.SubjectLimit,
-		gatehouse.SubjectBudget, gatehouse.SubjectGrant:
+		gatehouse.SubjectBudget, gatehouse.SubjectGrant, gatehouse.SubjectAlertRule, gatehouse.SubjectAlertChannel:
 		return true
 	}
 	return false
@@ -185,6 +186,15 @@ func readSubject(tx *store.Tx, kind gatehouse.SubjectKind, id string) (*subject,
 	case gatehouse.SubjectGrant:
 		g, err := tx.Grant(id)
 		return grantStanding(tx, g), err
+	case gatehouse.SubjectAlertRule:
+		r, err := tx.AlertRule(id)
+		if err != nil {
+			return nil, err
+		}
+		return removable("", &r.RemovedAt, nil, nil, func() error { return tx.SaveAlertRule(r) }), nil
+	case gatehouse.SubjectAlertChannel:
+		c, err := tx.AlertChannel(id)
+		return channelSubject(tx, c), err
 	case gatehouse.SubjectSealed:
 		row, err := tx.Sealed(id)
 		return &subject{standing: func() standing { return standing{} }, narrow: func(*store.Tx, *standing) error { return nil },
@@ -357,5 +367,31 @@ func deploymentSubject(tx *store.Tx, d *gatehouse.Deployment) *subject {
 			return nil
 		},
 		save: func() error { return tx.SaveDeployment(d) },
+	}
+}
+
+// channelSubject is put back to where alerts were sent last. A secret that was rotated since is not in the backup: the old one may be
+// known to somebody, so that the channel is disabled until it is rotated again.
+func channelSubject(tx *store.Tx, c *gatehouse.AlertChannel) *subject {
+	if c == nil {
+		return nil
+	}
+	return &subject{
+		standing: func() standing {
+			row := *c
+			row.Rev, row.Recipients = 0, slices.Clone(c.Recipients)
+			return standing{Gone: c.RemovedAt != 0, Channel: &row}
+		},
+		narrow: func(tx *store.Tx, to *standing) error {
+			if to.Gone || to.Channel == nil {
+				c.RemovedAt = tx.Now
+				return nil
+			}
+			c.Disabled = c.Disabled || to.Channel.Disabled || c.Secret != to.Channel.Secret
+			c.URL, c.Recipients, c.SubjectPrefix = to.Channel.URL, to.Channel.Recipients, to.Channel.SubjectPrefix
+			c.AllowPrivate = c.AllowPrivate && to.Channel.AllowPrivate
+			return nil
+		},
+		save: func() error { return tx.SaveAlertChannel(c) },
 	}
 }

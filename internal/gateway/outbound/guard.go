@@ -107,7 +107,7 @@ type refusedError struct {
 
 func (e *refusedError) Error() string {
 	if e.verdict == private {
-		return fmt.Sprintf("%s is a private address, which this upstream may not have", e.address)
+		return fmt.Sprintf("%s is a private address, which is not allowed here", e.address)
 	}
 	return fmt.Sprintf("%s is an address that is never called", e.address)
 }
