@@ -43,6 +43,7 @@ func (c *cli) remoteCommands() []*cobra.Command {
 	return []*cobra.Command{
 		c.apply(), c.projects(), c.users(), c.serviceAccounts(), c.keys(), c.resources(), c.upstreams(), c.deployments(), c.seal(), c.organization(), c.budgets(), c.credits(),
 		c.usage(), c.forecast(), c.reconcile(), c.explain(), c.whoami(),
+		c.alerts(),
 	}
 }
 

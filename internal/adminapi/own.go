@@ -45,6 +45,7 @@ func (a *API) ownRoutes(on func(pattern, scope string, h handler)) {
 	on("DELETE "+own+"/deployments/{name}", write, a.removeDeployment)
 	on("POST "+own+"/sealed_secrets", write, a.seal)
 	on("POST "+own+"/apply", write, a.apply)
+	a.alertRoutes(on)
 
 	on("GET "+own+"/organization", read, a.organization)
 	on("POST "+own+"/organization", write, a.updateOrganization)

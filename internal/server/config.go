@@ -63,6 +63,8 @@ type Config struct {
 	Replay Replay `yaml:"replay"`
 	// OTLP sends traces to an OpenTelemetry collector. Absent: none are made.
 	OTLP *OTLP `yaml:"otlp"`
+	// SMTP is the server that takes mail for alerts. Absent: no mail is sent. It belongs into the file of every node.
+	SMTP *SMTP `yaml:"smtp"`
 	// SecretRefs lists which secret references administrators may use. Absent: env:// names that end in _API_KEY, and sealed://.
 	SecretRefs []string `yaml:"secret_refs"`
 	// PrivateUpstreams lists the hosts for which an upstream may set allow_private.
@@ -241,6 +243,11 @@ func (c *Config) complete() error {
 	}
 	if c.OTLP != nil {
 		if err := c.OTLP.check(); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if c.SMTP != nil {
+		if err := c.SMTP.check(); err != nil {
 			problems = append(problems, err)
 		}
 	}

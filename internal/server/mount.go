@@ -32,7 +32,7 @@ func (s *Server) mount() (data, administration, ops http.Handler) {
 // ops serves what operators and their tools look at. It has no authentication: it belongs on a private address.
 func (s *Server) ops() http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), s.gateway.Metrics(), s.steward, (*nodeCollector)(s))
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), s.gateway.Metrics(), s.steward, s.watch, s.deliverer, (*nodeCollector)(s))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { report(w, http.StatusOK, "ok", "") })
 	mux.HandleFunc("GET /readyz", s.ready)

@@ -32,6 +32,8 @@ import (
 	"gatehouse/internal/replay"
 	"gatehouse/internal/secret"
 	"gatehouse/internal/steward"
+	"gatehouse/internal/steward/deliver"
+	"gatehouse/internal/steward/watch"
 	"gatehouse/internal/store"
 	"gatehouse/internal/valkey"
 )
@@ -64,6 +66,8 @@ type Server struct {
 	replay       *replay.Writer // what a restore reads
 	gateway      *gateway.Gateway
 	steward      *steward.Steward
+	watch        *watch.Watch
+	deliverer    *deliver.Deliverer
 	admin        *admin.Service
 	auth         *authn.Authenticator
 	policy       custody.Policy
@@ -165,10 +169,14 @@ func Open(ctx context.Context, cfg *Config, opts Options) (_ *Server, err error)
 		return nil, err
 	}
 	s.admin = admin.New(admin.Config{DB: s.db, Catalog: s.catalog, Peppers: peppers, Keyring: keyring, Install: s.install, Now: opts.Now,
-		CheckReference: s.resolver("").Check, AllowPrivate: s.allowPrivate(), Logger: s.log})
+		CheckReference: s.resolver("").Check, AllowPrivate: s.allowPrivate(), Logger: s.log,
+		Mail: cfg.SMTP != nil, WakeAlerts: func() { s.deliverer.Wake() }})
 	s.auth = authn.New(authn.Config{Catalog: s.catalog, Peppers: peppers, Install: s.install, Now: s.clock.Now, OnFailure: s.refused.count, OnIncident: s.incident,
 		MissingPepper: s.missingPepper, OnOldPepper: s.peppers.waiting.claim, OnRewrap: s.peppers.waiting.add})
 	if err := s.openGateway(); err != nil {
+		return nil, err
+	}
+	if err := s.openAlerts(); err != nil {
 		return nil, err
 	}
 	if err := s.listen(ctx); err != nil {
@@ -292,6 +300,9 @@ func (s *Server) references() (policy custody.Policy, err error) {
 	if s.cfg.OTLP != nil && s.cfg.OTLP.Headers != "" {
 		own = append(own, s.cfg.OTLP.Headers)
 	}
+	if s.cfg.SMTP != nil && s.cfg.SMTP.Password != "" {
+		own = append(own, s.cfg.SMTP.Password)
+	}
 	return policy.Forbid(own...), nil
 }
 
@@ -413,8 +424,9 @@ func (s *Server) Run(ctx context.Context) error {
 		defer close(stewardDone)
 		s.steward.Run(stewardCtx)
 	}()
-	s.duties.Add(8)
+	s.duties.Add(9)
 	go s.keepReplay(work)
+	go s.keepAlerts(work)
 	go s.watchClock(work)
 	go s.keepPepper(work)
 	if s.exporter != nil {

@@ -8,8 +8,13 @@ import (
 	"gatehouse/internal/store"
 )
 
-// zoneOf returns the time zone in which an organization's months begin.
-func zoneOf(*gatehouse.Organization) *time.Location { return time.UTC }
+// zoneOf returns the time zone in which an organization's months begin; one that this host does not know counts as UTC.
+func zoneOf(o *gatehouse.Organization) *time.Location {
+	if zone, err := time.LoadLocation(o.TimeZone); err == nil {
+		return zone
+	}
+	return time.UTC
+}
 
 // spending finds thresholds that spending has reached.
 func (l *look) spending() error {
