@@ -82,6 +82,7 @@ var Requests = []Cause{
 	{"409", "last_owner", "", "it is the organization's last owner", "make somebody else an owner first"},
 	{"409", "resource_exists", "", "the project has a resource of this name", "choose another name"},
 	{"409", "upstream_in_use", "", "deployments route to the upstream", "remove the routes first"},
+	{"409", "alert_channel_in_use", "", "an alert rule names the channel", "take it out of the rule first"},
 	{"429", "rate_limit_exceeded", "", "the upstream's limit of requests or tokens is used up, of every route that could answer", "wait for `retry-after`; ask the provider for more, or add a route to another account"},
 	{"429", "insufficient_quota", "", "the upstream's account has no credit", "the operator pays the provider's bill, or routes elsewhere"},
 	{"429", "credit_balance_exhausted", "", "the upstream's prepaid credit is used up", "the operator adds credit at the provider"},
