@@ -142,6 +142,13 @@ type Window struct {
 	StartMonth int `json:"start_month,omitempty"`
 }
 
+// BudgetWindow names one window of a budget: the first instant in it and the first after it.
+type BudgetWindow struct {
+	Budget string `json:"budget"`
+	Start  Millis `json:"start"`
+	End    Millis `json:"end"`
+}
+
 // Bounds returns the window that at lies in: the first instant in it and the first after it. A window of Total begins at 0 and ends
 // at the end of time.
 func (w Window) Bounds(at Millis, zone *time.Location) (start, end Millis) {

@@ -32,6 +32,10 @@ type Work struct {
 	Poll              string // the path below /v1 that reads it, e.g. "/threads/thread_1/runs/run_1"
 	Next              Millis // when it is to be looked at
 	Tries             int64  // how often it was looked at
+	// Bound is what it may cost at most, which counts in Budgets from when it began until it ends, at Node.
+	Bound   NanoUSD
+	Node    string
+	Budgets []BudgetWindow
 }
 
 // WorkKind is the closed set of kinds of work.

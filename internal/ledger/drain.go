@@ -18,8 +18,10 @@ import (
 )
 
 const (
-	drainEvery      = 250 * time.Millisecond
-	drainRetryMost  = 5 * time.Second
+	drainEvery     = 250 * time.Millisecond
+	drainRetryMost = 5 * time.Second
+	// refreshMost bounds how long bringing the budgets up to date may keep the journal from being recorded.
+	refreshMost     = 5 * time.Second
 	checkpointEvery = time.Second
 	batchRecords    = 4096
 	// isolateAfter is how many times in a row a batch fails before the drainer asks whether one record is the reason, and
@@ -36,6 +38,8 @@ type entry struct {
 	gone    bool // the object is disowned
 	work    *gatehouse.Work
 	ends    string // the work whose usage this is
+	charge  *store.Charge
+	counts  gatehouse.NanoUSD // what counts as spent since a hold was settled
 	batch   *gatehouse.BatchInput
 	lastUse gatehouse.Millis
 	key     string
@@ -59,6 +63,7 @@ type drainer struct {
 	noted    time.Time
 	errors   atomic.Int64
 	rejected atomic.Int64
+	own      position // where what this process held and settled begins
 
 	mu       sync.Mutex
 	recorded position // pos, for everybody else
@@ -108,6 +113,9 @@ func (l *Ledger) runDrain(ctx context.Context) {
 		l.journal.retryUnwritten()
 		l.journal.probe()
 		err := l.drainer.drain(ctx)
+		if err == nil {
+			l.refresh(ctx)
+		}
 		switch {
 		case err == nil && pause > drainEvery:
 			l.cfg.Logger.Info("journal is recorded in the database again")
@@ -266,7 +274,7 @@ func (e *entry) settled(payload []byte, version byte) error {
 	if err != nil {
 		return err
 	}
-	e.usage, e.request, e.work, e.ends = s.usage, s.request, s.work, s.ends
+	e.usage, e.request, e.work, e.ends, e.charge, e.counts = s.usage, s.request, s.work, s.ends, s.charge, s.counts
 	switch {
 	case s.request != nil:
 		e.key, e.lastUse = s.request.Key, s.request.At
@@ -312,6 +320,9 @@ func batchOf(entries []entry) store.Batch {
 		if e.work != nil {
 			b.Work = append(b.Work, *e.work)
 		}
+		if e.charge != nil {
+			b.Charges = append(b.Charges, *e.charge)
+		}
 		if e.ends != "" {
 			b.WorkDone = append(b.WorkDone, e.ends)
 		}
@@ -350,9 +361,64 @@ func (d *drainer) store(ctx context.Context) error {
 		}
 	}
 	d.failed = 0
+	d.settled()
 	clear(d.entries)
 	d.entries = d.entries[:0]
 	return nil
+}
+
+// settled tells the accounts that the database has what the batch settled.
+func (d *drainer) settled() {
+	for i := range d.entries {
+		e := &d.entries[i]
+		if e.counts == 0 || (position{e.segment, e.offset}).before(d.own) {
+			continue
+		}
+		if e.work != nil {
+			d.l.accounts.Recorded(e.work.Budgets, e.counts)
+		} else {
+			d.l.accounts.Recorded(e.charge.Windows, e.counts)
+		}
+	}
+}
+
+// quiet returns when nothing is being recorded, everything of earlier processes is, and keeps it so until release is called.
+func (d *drainer) quiet(ctx context.Context) (release func(), err error) {
+	select {
+	case <-d.turn:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if d.pos.before(d.own) {
+		d.turn <- struct{}{}
+		return nil, errors.New("the journal of the process before is not recorded yet")
+	}
+	return func() { d.turn <- struct{}{} }, nil
+}
+
+// refresh brings the budgets up to date, and logs when that begins to fail and when it works again.
+func (l *Ledger) refresh(ctx context.Context) {
+	err := l.drainer.refresh(ctx)
+	switch failing := err != nil && ctx.Err() == nil; {
+	case failing && !l.stale:
+		l.cfg.Logger.Warn("budgets cannot be brought up to date; this node spends what it was given and takes no more", "error", err)
+		l.stale = true
+	case err == nil && l.stale:
+		l.cfg.Logger.Info("budgets are up to date again")
+		l.stale = false
+	}
+}
+
+// refresh brings the accounts up to date.
+func (d *drainer) refresh(ctx context.Context) error {
+	release, err := d.quiet(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	ctx, stop := context.WithTimeout(ctx, refreshMost)
+	defer stop()
+	return d.l.accounts.Refresh(ctx)
 }
 
 // isolate records a batch that failed in halves of halves, and sets aside the single records that fail while others succeed: one

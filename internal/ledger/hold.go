@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"gatehouse"
+	"gatehouse/internal/ledger/budget"
 	"gatehouse/internal/ledger/prices"
 )
 
@@ -41,6 +42,10 @@ type Charge struct {
 	BoundKnown bool
 	// Budgets bind the request: what [catalog.Catalog.Budgets] says of its key. The slice is not changed.
 	Budgets []*gatehouse.Budget
+
+	chain *budget.Chain // Budgets in the windows the request was made in
+	node  string        // whose slices it counts in
+	work  bool          // it is the end of work, settled without a hold
 }
 
 // Settlement is what a request turned out to be.
@@ -55,6 +60,10 @@ type Settlement struct {
 	Work       *gatehouse.Work
 	Units      gatehouse.Units
 	Confidence gatehouse.Confidence
+	// Bound says that the request costs what was reserved, because nobody knows better: not what its units come to.
+	Bound bool
+	// Keep says that the usage is incomplete: what stays of the hold is kept until it is released or its windows end.
+	Keep bool
 	// What follows replaces the charge's value when it is not empty.
 	UsageID       string
 	Product       string
@@ -70,6 +79,8 @@ type Settlement struct {
 	// Cost and CostKnown are filled in by Settle.
 	Cost      gatehouse.NanoUSD
 	CostKnown bool
+
+	kept gatehouse.NanoUSD
 }
 
 // Hold is one reservation. It is a value of the caller's: the zero Hold is ready for Reserve, and a settled one may be used for
@@ -86,11 +97,25 @@ type Hold struct {
 	settled    []byte // a settlement that could not be written yet; the hold then belongs to the journal
 }
 
-// Reserve journals that the request of c may cost up to its bounds and makes h its hold. It allocates nothing. An error is
-// [gatehouse.Unavailable]: the journal cannot be written and the request must not be served.
+// Reserve holds what the request of c may cost at most in its budgets, journals it, and makes h its hold. It allocates nothing. An error is
+// a refusal of a budget, gatehouse.RateLimited, which may be final or not; or [gatehouse.Unavailable]: the journal cannot be written, or a
+// budget has to be asked for in the database and that does not answer. Either way the request must not be served.
+//
+// ctx bounds the waiting for the database, which only a request waits for that would else be refused.
 func (l *Ledger) Reserve(ctx context.Context, c *Charge, h *Hold) error {
 	if c.RequestID == "" {
 		return errors.New("reserve: the charge has no request id")
+	}
+	if !c.BoundKnown {
+		if err := budget.Unpriced(c.Budgets); err != nil {
+			return err
+		}
+	}
+	var err error
+	c.node = l.cfg.Node
+	if c.chain, err = l.accounts.Reserve(ctx, c.Budgets, c.At, c.Bound); err != nil {
+		c.chain = nil
+		return err
 	}
 	buf := l.bufs.Get().(*[]byte)
 	b, start := beginFrame((*buf)[:0], kindHeld)
@@ -99,6 +124,7 @@ func (l *Ledger) Reserve(ctx context.Context, c *Charge, h *Hold) error {
 	*buf = b
 	l.bufs.Put(buf)
 	if err != nil {
+		l.accounts.Settle(c.chain, c.Bound, 0)
 		return err
 	}
 	if l.cfg.Sync > 0 {
@@ -123,6 +149,7 @@ func (h *Hold) Settle(s *Settlement) error {
 	}
 	c := h.charge
 	c.settle(s)
+	s.kept = 0
 	if s.Work != nil {
 		s.Units, s.Confidence = gatehouse.Units{}, gatehouse.Pending
 		c.begin(s.Work)
@@ -130,19 +157,49 @@ func (h *Hold) Settle(s *Settlement) error {
 			s.Request.Work = s.Work.ID
 		}
 	} else if !s.Released {
-		of := c.Priced()
-		s.Cost, s.CostKnown = l.Prices().Cost(&of, &s.Units)
+		l.price(&c, s)
 	}
 	buf := l.bufs.Get().(*[]byte)
 	b, start := beginFrame((*buf)[:0], kindSettled)
 	b = endFrame(appendSettled(b, &c, s), start)
-	end, err := l.journal.settle(b, h)
+	end, first, err := l.journal.settle(b, h)
 	*buf = b
 	l.bufs.Put(buf)
+	if first {
+		l.accounts.Settle(c.chain, c.Bound, c.counts(s))
+	}
 	if err != nil || l.cfg.Sync > 0 || end == 0 {
 		return err
 	}
 	return l.journal.syncTo(end)
+}
+
+// price fills in what a settlement costs, and what is kept of the hold.
+func (l *Ledger) price(c *Charge, s *Settlement) {
+	if s.Bound && c.BoundKnown {
+		s.Cost, s.CostKnown = c.Bound, true
+		return
+	}
+	of := c.Priced()
+	s.Cost, s.CostKnown = l.Prices().Cost(&of, &s.Units)
+	if !s.CostKnown {
+		s.Cost = 0
+	}
+	s.kept = 0
+	if s.Keep {
+		s.kept = max(0, c.Bound-s.Cost)
+	}
+}
+
+// counts returns what of a hold counts as spent once it is settled: of work that goes on its bound.
+func (c *Charge) counts(s *Settlement) gatehouse.NanoUSD {
+	switch {
+	case s.Work != nil:
+		return c.Bound
+	case s.Released:
+		return 0
+	}
+	return s.Cost + s.kept
 }
 
 // Open reports whether the hold is reserved and not settled.
@@ -185,6 +242,15 @@ func (c *Charge) begin(w *gatehouse.Work) {
 	w.Product, w.Model, w.Upstream, w.Dialect, w.UpstreamModel, w.ServiceTier = c.Product, c.Model, c.Upstream, c.Dialect, c.UpstreamModel, c.ServiceTier
 	w.PricedAs, w.Size, w.Quality = c.PricedAs, c.Size, c.Quality
 	w.Batch, w.At, w.Input, w.Output, w.VideoMilliseconds = c.Batch, c.At, c.Input, c.Output, c.VideoMilliseconds
+	w.Bound, w.Node, w.Budgets = c.Bound, c.node, c.windows()
+}
+
+// windows returns the windows of budgets that the charge counts in.
+func (c *Charge) windows() []gatehouse.BudgetWindow {
+	if c.chain == nil {
+		return nil
+	}
+	return c.chain.Windows
 }
 
 // Priced says what is priced, for the table.
@@ -269,24 +335,24 @@ func (j *journal) hold(b []byte, l *Ledger, c *Charge, h *Hold) (int64, error) {
 	return j.written, nil
 }
 
-// settle appends b and unlinks h. It returns 0 when h was settled before.
-func (j *journal) settle(b []byte, h *Hold) (int64, error) {
+// settle appends b and unlinks h, unless h was settled before: first says that it was not.
+func (j *journal) settle(b []byte, h *Hold) (end int64, first bool, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !h.open {
-		return 0, nil
+		return 0, false, nil
 	}
 	h.open = false
-	err := j.append(b)
+	err = j.append(b)
 	if err == nil {
 		j.unlink(h)
-		return j.written, nil
+		return j.written, true, nil
 	}
 	// The caller's Hold is about to be reused; one of the journal's own takes its place until the record can be written.
 	kept := &Hold{ledger: h.ledger, charge: h.charge.clone(), open: true, segment: h.segment, settled: bytes.Clone(b)}
 	j.replace(h, kept)
 	j.unwritten++
-	return 0, unavailable(err)
+	return 0, true, unavailable(err)
 }
 
 // retryUnwritten writes the settlements that could not be written before, and returns how many still wait.
@@ -362,5 +428,6 @@ func (c *Charge) clone() Charge {
 		// What appendCharge wrote decodes; TestRecords holds it to that.
 		return *c
 	}
+	d.Budgets, d.chain = c.Budgets, c.chain // the one part that nobody reuses
 	return d
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse"
+	"gatehouse/internal/ledger/budget"
 	"gatehouse/internal/ledger/prices"
 	"gatehouse/internal/store"
 )
@@ -26,22 +27,30 @@ type Config struct {
 	Sync time.Duration
 	// Prices is the price table to begin with; nil: the built-in one.
 	Prices *prices.Table
-	Now    func() time.Time // nil: time.Now
-	Logger *slog.Logger     // nil: no logs
+	// Node is whose slices of budgets this ledger spends. It belongs to Dir: the slices are what the journal there is about.
+	Node string
+	// Crossed is told of thresholds of budgets that were reached, each once among all nodes; it must not block. nil: nobody is.
+	Crossed func(budget.Crossing)
+	// Everywhere reports, of a database that was restored from a backup, whether every node knows. nil: there is no other node.
+	Everywhere func(context.Context) bool
+	Now        func() time.Time // nil: time.Now
+	Logger     *slog.Logger     // nil: no logs
 }
 
 // Ledger holds, settles and records what requests cost. Its methods may be called from any goroutine.
 type Ledger struct {
-	cfg     Config
-	journal journal
-	record  func(context.Context, store.Batch) error
-	prices  atomic.Pointer[prices.Table]
+	cfg      Config
+	journal  journal
+	accounts *budget.Accounts
+	record   func(context.Context, store.Batch) error
+	prices   atomic.Pointer[prices.Table]
 
 	bufs      sync.Pool // *[]byte: records being encoded
 	anonymous bucket    // refusals of callers nobody knows
 	known     bucket    // refusals of callers with a good credential
 
 	drainer drainer
+	stale   bool // budgets could not be brought up to date the last time; runDrain's own
 	// recovered is set while Open runs and never again.
 	recovered int64
 }
@@ -74,6 +83,7 @@ func open(ctx context.Context, cfg Config, record func(context.Context, store.Ba
 	}
 	l.prices.Store(cfg.Prices)
 	l.drainer.init(l)
+	l.accounts = budget.New(budget.Config{DB: cfg.DB, Node: cfg.Node, Now: cfg.Now, Logger: cfg.Logger, Quiet: l.drainer.quiet, Crossed: cfg.Crossed, Everywhere: cfg.Everywhere})
 	if err := l.journal.open(&l.cfg, write); err != nil {
 		return nil, err
 	}
@@ -158,6 +168,9 @@ type Stats struct {
 	DamagedBytes     int64 // bytes in the middle of the journal that could not be read
 	DroppedDecisions int64 // explain records not kept: refusals beyond the rate, and any while the journal could not be written
 }
+
+// Budgets returns the state of the node's accounts.
+func (l *Ledger) Budgets() budget.Stats { return l.accounts.Stats() }
 
 // Stats returns the ledger's state now.
 func (l *Ledger) Stats() Stats {

@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"gatehouse"
+	"gatehouse/internal/ledger/budget"
+	"gatehouse/internal/store"
 )
 
 // maxText bounds one string of a record. Identifiers are far shorter; what a client or an upstream wrote at length (a user
@@ -25,6 +27,10 @@ const (
 	flagLeft      = 1 << 5
 	flagUnits     = 1 << 6
 	flagWork      = 1 << 7 // work goes on, and follows; no usage row
+
+	// The flags of a charge; flagBatch is one too.
+	flagBoundKnown = 1 << 0
+	flagWorkEnds   = 1 << 1 // it is the end of work, settled without a hold
 )
 
 func appendText(b []byte, s string) []byte {
@@ -60,6 +66,12 @@ func appendCharge(b []byte, c *Charge) []byte {
 	if c.Batch {
 		flags |= flagBatch
 	}
+	if c.BoundKnown {
+		flags |= flagBoundKnown
+	}
+	if c.work {
+		flags |= flagWorkEnds
+	}
 	b = append(b, flags)
 	b = appendText(b, c.RequestID)
 	b = appendText(b, c.UsageID)
@@ -80,8 +92,25 @@ func appendCharge(b []byte, c *Charge) []byte {
 	b = binary.AppendVarint(b, c.VideoMilliseconds)
 	b = appendText(b, c.PricedAs)
 	b = appendText(b, c.Size)
-	return appendText(b, c.Quality)
+	b = appendText(b, c.Quality)
+	b = binary.AppendVarint(b, int64(c.Bound))
+	windows := c.windows()
+	b = binary.AppendUvarint(b, uint64(len(windows)))
+	if len(windows) == 0 {
+		return b
+	}
+	b = appendText(b, c.node)
+	for i := range windows {
+		w := &windows[i]
+		b = appendText(b, w.Budget)
+		b = binary.AppendVarint(b, int64(w.Start))
+		b = binary.AppendVarint(b, int64(w.End))
+	}
+	return b
 }
+
+// maxBudgets bounds the budgets of one record.
+const maxBudgets = 4096
 
 // appendSettled is the payload of a settled record: the charge as it turned out, what was consumed, and the decision.
 func appendSettled(b []byte, c *Charge, s *Settlement) []byte {
@@ -102,6 +131,7 @@ func appendSettled(b []byte, c *Charge, s *Settlement) []byte {
 	b = appendCharge(b, c)
 	b = appendUnits(b, &s.Units)
 	b = binary.AppendVarint(b, int64(s.Cost))
+	b = binary.AppendVarint(b, int64(s.kept))
 	b = appendText(b, string(s.Confidence))
 	if s.Request != nil {
 		b = appendDecision(b, s.Request)
@@ -287,7 +317,8 @@ func (f *fields) done() error {
 }
 
 func (f *fields) charge(c *Charge, version byte) {
-	c.Batch = f.flags()&flagBatch != 0
+	flags := f.flags()
+	c.Batch = flags&flagBatch != 0
 	c.RequestID = f.text()
 	c.UsageID = f.text()
 	c.Organization = f.text()
@@ -312,6 +343,24 @@ func (f *fields) charge(c *Charge, version byte) {
 		c.Size = f.text()
 		c.Quality = f.text()
 	}
+	if version < 5 {
+		return
+	}
+	c.BoundKnown, c.work = flags&flagBoundKnown != 0, flags&flagWorkEnds != 0
+	c.Bound = gatehouse.NanoUSD(f.number())
+	n := f.count()
+	if n > maxBudgets {
+		f.bad = true
+	}
+	if n == 0 || f.bad {
+		return
+	}
+	c.node = f.text()
+	windows := make([]gatehouse.BudgetWindow, n)
+	for i := range windows {
+		windows[i] = gatehouse.BudgetWindow{Budget: f.text(), Start: gatehouse.Millis(f.number()), End: gatehouse.Millis(f.number())}
+	}
+	c.chain = &budget.Chain{Windows: windows}
 }
 
 func (f *fields) decision(r *gatehouse.Request, version byte) {
@@ -369,6 +418,8 @@ type settledRecord struct {
 	request *gatehouse.Request // nil when no decision was given
 	work    *gatehouse.Work    // nil but when work goes on
 	ends    string             // the work whose usage this is
+	charge  *store.Charge      // what the usage costs budgets; nil: none bound it
+	counts  gatehouse.NanoUSD  // what counts as spent of a hold that this settles, in the windows of its charge or its work
 }
 
 func decodeSettled(payload []byte, version byte) (settledRecord, error) {
@@ -379,6 +430,9 @@ func decodeSettled(payload []byte, version byte) (settledRecord, error) {
 	var s Settlement
 	f.units(&s.Units, version)
 	s.Cost = gatehouse.NanoUSD(f.number())
+	if version >= 5 {
+		s.kept = gatehouse.NanoUSD(f.number())
+	}
 	s.Confidence = gatehouse.Confidence(f.text())
 	s.CostKnown = flags&flagCostKnown != 0
 	var r *gatehouse.Request
@@ -399,7 +453,7 @@ func decodeSettled(payload []byte, version byte) (settledRecord, error) {
 		if r != nil {
 			r.Confidence = gatehouse.Pending
 		}
-		return settledRecord{request: r, work: w}, nil
+		return settledRecord{request: r, work: w, counts: w.Bound}, nil
 	}
 	if flags&flagReleased != 0 {
 		return settledRecord{request: r}, nil
@@ -415,7 +469,20 @@ func decodeSettled(payload []byte, version byte) (settledRecord, error) {
 	if r != nil {
 		r.Units, r.Cost, r.CostKnown, r.Confidence = &u.Units, u.Cost, u.CostKnown, u.Confidence
 	}
-	return settledRecord{usage: u, request: r, ends: c.UsageID}, nil
+	out := settledRecord{usage: u, request: r}
+	if !strings.HasPrefix(c.UsageID, c.RequestID+"/") { // that is an attempt
+		out.ends = c.UsageID
+	}
+	if windows := c.windows(); len(windows) > 0 {
+		out.charge = &store.Charge{Usage: u.ID, Node: c.node, Kept: s.kept, Windows: windows}
+		if u.CostKnown {
+			out.charge.Cost = u.Cost
+		}
+		if !c.work { // what work costs was never held by this process: it is in the database alone
+			out.counts = out.charge.Cost + s.kept
+		}
+	}
+	return out, nil
 }
 
 // settledID returns the request id of a settled payload without decoding the rest. It aliases the payload.

@@ -43,7 +43,12 @@ func (l *Ledger) recover() error {
 		}
 	}
 	l.drainer.start(from)
-	return l.settleOpen(open)
+	err := l.settleOpen(open)
+	// What comes after is this process's own, and its accounts know of it.
+	j.mu.Lock()
+	l.drainer.own = j.endLocked()
+	j.mu.Unlock()
+	return err
 }
 
 // scan reads one segment into open and from.
@@ -109,6 +114,7 @@ func (l *Ledger) settleOpen(open map[string]openHold) error {
 		s := Settlement{
 			Units:      gatehouse.Units{Input: c.Input, Output: c.Output, VideoMilliseconds: c.VideoMilliseconds},
 			Confidence: gatehouse.Recovered,
+			Bound:      true,
 			Request: &gatehouse.Request{
 				Model:  c.Model,
 				Rule:   RuleRecovered,

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"gatehouse"
+	"gatehouse/internal/ledger/budget"
 )
 
 // Outcome is what a piece of work turned out to be.
@@ -20,6 +21,8 @@ type Outcome struct {
 	// Part, when not empty, says that this is one of several usages of the work: it counts under the work's id, a slash and Part, and
 	// the work goes on until one without a part is settled.
 	Part string
+	// AtBound says that nobody knows what the work used, so that it costs what was reserved for it, where that is known.
+	AtBound bool
 }
 
 // SettleWork journals what work cost, as [Hold.Settle] does for a request. Its usage counts under the work's id, so that it counts
@@ -32,7 +35,10 @@ func (l *Ledger) SettleWork(w *gatehouse.Work, o *Outcome) error {
 	c := Charge{
 		RequestID: w.Request, UsageID: w.ID, Organization: w.Organization, Project: w.Project, Key: w.Key, User: w.User, ServiceAccount: w.ServiceAccount,
 		Product: w.Product, Model: w.Model, Dialect: w.Dialect, Upstream: w.Upstream, UpstreamModel: w.UpstreamModel, ServiceTier: w.ServiceTier,
-		Batch: w.Batch, At: w.At, PricedAs: w.PricedAs, Size: w.Size, Quality: w.Quality,
+		Batch: w.Batch, At: w.At, PricedAs: w.PricedAs, Size: w.Size, Quality: w.Quality, node: w.Node, work: true,
+	}
+	if len(w.Budgets) > 0 {
+		c.chain = &budget.Chain{Windows: w.Budgets}
 	}
 	if o.Part != "" {
 		c.UsageID += "/" + o.Part
@@ -42,8 +48,8 @@ func (l *Ledger) SettleWork(w *gatehouse.Work, o *Outcome) error {
 	}
 	s := Settlement{Units: o.Units, Confidence: o.Confidence, UpstreamModel: o.UpstreamModel, ServiceTier: o.ServiceTier, Size: o.Size, Quality: o.Quality}
 	c.settle(&s)
-	of := c.Priced()
-	s.Cost, s.CostKnown = l.Prices().Cost(&of, &s.Units)
+	c.Bound, c.BoundKnown, s.Bound = w.Bound, w.Bound > 0, o.AtBound
+	l.price(&c, &s)
 	b, start := beginFrame(nil, kindSettled)
 	return l.append(endFrame(appendSettled(b, &c, &s), start))
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"reflect"
 	"testing"
 
 	"gatehouse"
@@ -30,7 +31,7 @@ func TestWorkIsOpenAndCountsOnce(t *testing.T) {
 	c.settle(settlement("req_1"))
 	c.begin(&want)
 	w, ok := k.work["resp_1"]
-	if !ok || w != want || len(k.usage) != 0 {
+	if !ok || !reflect.DeepEqual(w, want) || len(k.usage) != 0 {
 		t.Fatalf("work = %+v\nwant   %+v\nusage  %v", w, want, k.usage)
 	}
 	if r := k.requests["req_1"]; r.Confidence != gatehouse.Pending || r.Work != "resp_1" || r.Units != nil {

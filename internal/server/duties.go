@@ -156,6 +156,17 @@ func mockModels(table *prices.Table) []mock.Model {
 	return models
 }
 
+// knownEverywhere reports whether every node reads the database that this one reads now: none acts on what it knows from before a
+// restore any more.
+func (s *Server) knownEverywhere(ctx context.Context) bool {
+	var seq int64
+	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
+		seq, err = tx.LastSeq()
+		return err
+	})
+	return err == nil && s.catalog.Settle(ctx, seq).Everywhere
+}
+
 // nodeIdentity returns the id kept in the data folder, which the journal's lock makes this process's own.
 func nodeIdentity(data string) (string, error) {
 	path := filepath.Join(data, "node-id")

@@ -149,7 +149,12 @@ func Open(ctx context.Context, cfg *Config, opts Options) (_ *Server, err error)
 		return nil, err
 	}
 	undo = append(undo, s.replay.Close)
-	s.ledger, err = ledger.Open(ctx, ledger.Config{Dir: cfg.Data, DB: s.db, Sync: time.Duration(*cfg.JournalSync), Now: opts.Now, Logger: s.log})
+	node, err := nodeIdentity(cfg.Data)
+	if err != nil {
+		return nil, fmt.Errorf("node id: %w", err)
+	}
+	s.ledger, err = ledger.Open(ctx, ledger.Config{Dir: cfg.Data, DB: s.db, Sync: time.Duration(*cfg.JournalSync), Now: opts.Now, Logger: s.log,
+		Node: node, Everywhere: s.knownEverywhere})
 	if err != nil {
 		return nil, err
 	}

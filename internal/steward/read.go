@@ -94,7 +94,7 @@ func (s *Steward) settle(ctx context.Context, w *gatehouse.Work, r *work.Report)
 
 // settleReserve journals the reserve as what the work used.
 func (s *Steward) settleReserve(w *gatehouse.Work) error {
-	return s.journal(w, &ledger.Outcome{Confidence: gatehouse.Estimated,
+	return s.journal(w, &ledger.Outcome{Confidence: gatehouse.Estimated, AtBound: true,
 		Units: gatehouse.Units{Input: w.Input, Output: w.Output, VideoMilliseconds: w.VideoMilliseconds}})
 }
 

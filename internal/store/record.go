@@ -17,6 +17,7 @@ import (
 // Batch is measurements to record. Every part may be empty.
 type Batch struct {
 	Usage    []gatehouse.Usage
+	Charges  []Charge // of what is in Usage
 	Requests []gatehouse.Request
 	LastUsed map[string]gatehouse.Millis     // by key id
 	Networks map[NetworkUse]gatehouse.Millis // where keys were used from, and when last
@@ -92,7 +93,7 @@ func (db *DB) recordBatch(ctx context.Context, b *Batch) error {
 	defer rollback(sqlTx)
 	r := recorder{ctx: ctx, db: db, tx: sqlTx, stmts: stmts}
 	// Every node takes rows in one order, table by table and by key within: so they wait for each other and never in a circle.
-	for _, part := range []func(*Batch) error{r.node, r.health, r.folder, r.measured, r.activity, r.lastUsed, r.networks, r.objects, r.deleted, r.batchInputs, r.work} {
+	for _, part := range []func(*Batch) error{r.node, r.health, r.folder, r.measured, r.activity, r.lastUsed, r.networks, r.objects, r.deleted, r.batchInputs, r.work, r.charges} {
 		if err := part(b); err != nil {
 			return err
 		}
@@ -119,7 +120,8 @@ type recorder struct {
 	inserted int64           // rows by the inserts so far
 	page     int64           // where this batch's usage and requests go
 	settled  map[string]bool // ids of the usage that this batch recorded, as they are stored
-	sums     int64           // pages of sums that this batch wrote
+	spent    map[sliceKey]spending
+	sums     int64 // pages of sums that this batch wrote
 	// What this batch recorded and none before it.
 	freshUsage    []*gatehouse.Usage
 	freshRequests []*gatehouse.Request

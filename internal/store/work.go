@@ -17,18 +17,20 @@ type WorkLater struct {
 	Next gatehouse.Millis // when it is to be looked at again
 }
 
-var insertWork = insert{op: "record work", columns: 28,
+var insertWork = insert{op: "record work", columns: 31,
 	head: `INSERT INTO work (id, kind, request, organization, project, key_id, user_id, service_account, product, model, upstream_id, upstream, dialect,
 		upstream_model, service_tier, batch, at, expires, input, output, video_milliseconds, poll, next, tries, claimed_until,
-		priced_as, size, quality) VALUES `,
-	tail: ` ON CONFLICT (id) DO NOTHING`}
+		priced_as, size, quality, bound, node, budgets) VALUES `,
+	tail: ` ON CONFLICT (id) DO NOTHING RETURNING id`}
 
 // work inserts what has begun, ends what is counted, and gives back what was claimed. A row whose usage is recorded goes, whoever
 // recorded it and when: a journal that is read a second time begins nothing again.
 func (r *recorder) work(b *Batch) error {
-	const done = `DELETE FROM work WHERE id = $1 AND EXISTS (SELECT 1 FROM usage_ids WHERE usage_ids.id = work.id)`
+	const done = `DELETE FROM work WHERE id = $1 AND EXISTS (SELECT 1 FROM usage_ids WHERE usage_ids.id = work.id)
+		RETURNING bound, node, budgets`
 	const later = `UPDATE work SET next = $2, tries = tries + 1, claimed_until = 0 WHERE id = $1`
 	fresh := make(map[string]*gatehouse.Work, len(b.Work))
+	began := make(map[string]bool, len(b.Work))
 	ends := make(map[string]bool, len(b.Work)+len(b.WorkDone))
 	for i := range b.Work {
 		w := &b.Work[i]
@@ -44,8 +46,8 @@ func (r *recorder) work(b *Batch) error {
 		return []any{id, string(w.Kind), label(w.Request), label(w.Organization), label(w.Project), label(w.Key), label(w.User), label(w.ServiceAccount),
 			label(w.Product), label(w.Model), label(w.UpstreamID), label(w.Upstream), string(w.Dialect), label(w.UpstreamModel), label(w.ServiceTier), truth(w.Batch),
 			int64(w.At), int64(w.Expires), w.Input, w.Output, w.VideoMilliseconds, clean(w.Poll), int64(w.Next), w.Tries, 0,
-			label(w.PricedAs), label(w.Size), label(w.Quality)}
-	}, nil)
+			label(w.PricedAs), label(w.Size), label(w.Quality), int64(w.Bound), w.Node, asJSON(w.Budgets, len(w.Budgets))}
+	}, func(id string) { began[id] = true })
 	if err != nil {
 		return err
 	}
@@ -53,8 +55,14 @@ func (r *recorder) work(b *Batch) error {
 		ends[ident(id)] = true
 	}
 	for _, id := range slices.Sorted(maps.Keys(ends)) {
-		if err := r.exec("end work "+id, done, id); err != nil {
-			return err
+		// What begins here and was counted before is a journal that is read again: nothing of it is open, and nothing was.
+		ended, err := r.endWork(done, id, began[id] && !r.settled[id])
+		if err != nil {
+			return r.db.fail("end work "+id, err)
+		}
+		if began[id] && (!ended || r.settled[id]) {
+			w := fresh[id]
+			r.spend(w.Node, w.Budgets, spending{open: w.Bound})
 		}
 	}
 	for _, w := range slices.SortedFunc(slices.Values(b.WorkLater), func(a, b WorkLater) int { return cmp.Compare(ident(a.ID), ident(b.ID)) }) {
@@ -65,15 +73,36 @@ func (r *recorder) work(b *Batch) error {
 	return nil
 }
 
+// endWork deletes a piece of work that is counted, and reports whether it was there.
+func (r *recorder) endWork(query, id string, replayed bool) (ended bool, err error) {
+	r.db.traced(query)
+	rows, err := r.tx.QueryContext(r.ctx, query, id)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = rows.Close() }() // rows.Err below reports what matters
+	for rows.Next() {
+		ended = true
+		if err := r.endedWork(rows, replayed); err != nil {
+			return false, err
+		}
+	}
+	return ended, rows.Err()
+}
+
 const workColumns = `id, kind, request, organization, project, key_id, user_id, service_account, product, model, upstream_id, upstream, dialect,
 	upstream_model, service_tier, batch, at, expires, input, output, video_milliseconds, poll, next, tries,
-	priced_as, size, quality`
+	priced_as, size, quality, bound, node, budgets`
 
 func scanWork(r row, w *gatehouse.Work) error {
-	return r.Scan(&w.ID, (*string)(&w.Kind), &w.Request, &w.Organization, &w.Project, &w.Key, &w.User, &w.ServiceAccount, &w.Product, &w.Model,
+	var budgets []byte
+	err := r.Scan(&w.ID, (*string)(&w.Kind), &w.Request, &w.Organization, &w.Project, &w.Key, &w.User, &w.ServiceAccount, &w.Product, &w.Model,
 		&w.UpstreamID, &w.Upstream, (*string)(&w.Dialect), &w.UpstreamModel, &w.ServiceTier, &w.Batch, (*int64)(&w.At), (*int64)(&w.Expires),
-		&w.Input, &w.Output, &w.VideoMilliseconds, &w.Poll, (*int64)(&w.Next), &w.Tries,
-		&w.PricedAs, &w.Size, &w.Quality)
+		&w.Input, &w.Output, &w.VideoMilliseconds, &w.Poll, (*int64)(&w.Next), &w.Tries, &w.PricedAs, &w.Size, &w.Quality, (*int64)(&w.Bound), &w.Node, &budgets)
+	if err != nil {
+		return err
+	}
+	return fromJSON("budgets", budgets, &w.Budgets)
 }
 
 // WorkClaim says which work a node asks for.

@@ -35,7 +35,7 @@ func testWork(t *testing.T, db *store.DB) {
 	record(t, db, store.Batch{Work: []gatehouse.Work{first}}) // a journal that is read again
 	look(t, db, func(tx *store.Tx) error {
 		got, err := tx.Work("run_1")
-		if err == nil && *got != first {
+		if err == nil && !reflect.DeepEqual(*got, first) {
 			t.Errorf("work = %+v\nwant   %+v", *got, first)
 		}
 		if n, oldest, err := tx.OpenWork(); n != 2 || oldest != 50 || err != nil {
@@ -46,10 +46,10 @@ func testWork(t *testing.T, db *store.DB) {
 	if got := claim(t, db, store.WorkClaim{Now: 499, Until: 600, Limit: 9}); len(got) != 0 {
 		t.Errorf("work is claimed before it is due: %v", got)
 	}
-	if got := claim(t, db, store.WorkClaim{Now: 1_000, Until: 2_000, Limit: 1}); len(got) != 1 || got[0] != second {
+	if got := claim(t, db, store.WorkClaim{Now: 1_000, Until: 2_000, Limit: 1}); len(got) != 1 || !reflect.DeepEqual(got[0], second) {
 		t.Errorf("claimed %+v, want what is due longest", got)
 	}
-	if got := claim(t, db, store.WorkClaim{Now: 1_000, Until: 2_000, Limit: 9}); len(got) != 1 || got[0] != first {
+	if got := claim(t, db, store.WorkClaim{Now: 1_000, Until: 2_000, Limit: 9}); len(got) != 1 || !reflect.DeepEqual(got[0], first) {
 		t.Errorf("claimed %+v, want what is left", got)
 	}
 	if got := claim(t, db, store.WorkClaim{Now: 1_500, Until: 2_500, ID: "run_1"}); len(got) != 0 {

@@ -1,0 +1,116 @@
+package store
+
+import (
+	"cmp"
+	"database/sql"
+	"maps"
+	"slices"
+
+	"gatehouse"
+)
+
+// Charge is what a settled request costs the budgets that bound it.
+type Charge struct {
+	Usage   string            // the id of the usage in the same batch; it counts where that counts for the first time
+	Node    string            // whose slices it counts in
+	Cost    gatehouse.NanoUSD // what counts of it: 0 where there is no price
+	Kept    gatehouse.NanoUSD // what stays reserved beside, because the usage is incomplete
+	Windows []gatehouse.BudgetWindow
+}
+
+// sliceKey is a node's slice of a budget's window.
+type sliceKey struct {
+	budget string
+	start  gatehouse.Millis
+	node   string
+}
+
+func (k sliceKey) compare(o sliceKey) int {
+	return cmp.Or(cmp.Compare(k.budget, o.budget), cmp.Compare(k.start, o.start), cmp.Compare(k.node, o.node))
+}
+
+// spending is what a batch adds to a slice.
+type spending struct{ used, open, kept gatehouse.NanoUSD }
+
+func (r *recorder) spend(node string, windows []gatehouse.BudgetWindow, s spending) {
+	if r.spent == nil {
+		r.spent = map[sliceKey]spending{}
+	}
+	for _, w := range windows {
+		k := sliceKey{w.Budget, w.Start, node}
+		have := r.spent[k]
+		r.spent[k] = spending{have.used + s.used, have.open + s.open, have.kept + s.kept}
+	}
+}
+
+var insertKeptHolds = insert{op: "record kept holds", columns: 10,
+	head: `INSERT INTO kept_holds (id, organization, project, key_id, model, node, amount, at, until, budgets) VALUES `,
+	tail: ` ON CONFLICT (id) DO NOTHING`}
+
+var insertSpending = insert{op: "record what was spent of budgets", columns: 7,
+	head: `INSERT INTO budget_slices (budget, window_start, node, used, open_work, kept, granted) VALUES `,
+	tail: ` ON CONFLICT (budget, window_start, node) DO UPDATE SET used = budget_slices.used + excluded.used,
+		open_work = budget_slices.open_work + excluded.open_work, kept = budget_slices.kept + excluded.kept`}
+
+// charges counts, in the slices of the node that spent it, what this batch recorded for the first time. It is the last part of a batch:
+// the ones before say what is new.
+func (r *recorder) charges(b *Batch) error {
+	charged := make(map[string]bool, len(b.Charges))
+	kept := map[string]*Charge{}
+	for i := range b.Charges {
+		c := &b.Charges[i]
+		id := ident(c.Usage)
+		if !r.settled[id] || charged[id] || len(c.Windows) == 0 {
+			continue
+		}
+		charged[id] = true
+		r.spend(c.Node, c.Windows, spending{used: c.Cost, kept: c.Kept})
+		if c.Kept > 0 {
+			kept[id] = c
+		}
+	}
+	if len(kept) > 0 {
+		usage := make(map[string]*gatehouse.Usage, len(b.Usage))
+		for i := range b.Usage {
+			if id := ident(b.Usage[i].ID); usage[id] == nil {
+				usage[id] = &b.Usage[i]
+			}
+		}
+		err := insertKeptHolds.run(r, slices.Sorted(maps.Keys(kept)), func(id string) []any {
+			c, u := kept[id], usage[id]
+			until := gatehouse.Millis(0)
+			for _, w := range c.Windows {
+				until = max(until, w.End)
+			}
+			return []any{id, label(u.Organization), label(u.Project), label(u.Key), label(u.Model), c.Node, int64(c.Kept), int64(u.At), int64(until),
+				asJSON(c.Windows, len(c.Windows))}
+		}, nil)
+		if err != nil {
+			return err
+		}
+	}
+	keys := slices.SortedFunc(maps.Keys(r.spent), sliceKey.compare)
+	return insertSpending.rows(r, len(keys), func(args []any, i int) []any {
+		k := keys[i]
+		s := r.spent[k]
+		return append(args, k.budget, int64(k.start), k.node, int64(s.used), int64(s.open), int64(s.kept), 0)
+	}, nil)
+}
+
+// endedWork notes that work is over: its bound counts no more, what it cost does.
+func (r *recorder) endedWork(rows *sql.Rows, replayed bool) error {
+	var bound int64
+	var node string
+	var budgets []byte
+	if err := rows.Scan(&bound, &node, &budgets); err != nil {
+		return err
+	}
+	var windows []gatehouse.BudgetWindow
+	if err := fromJSON("budgets", budgets, &windows); err != nil {
+		return err
+	}
+	if !replayed {
+		r.spend(node, windows, spending{open: -gatehouse.NanoUSD(bound)})
+	}
+	return nil
+}
