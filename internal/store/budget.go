@@ -44,6 +44,23 @@ func (tx *Tx) Budget(id string) (*gatehouse.Budget, error) {
 	return one(tx, "budget", id, scanBudget, budgetSelect+` WHERE id = $1`, id)
 }
 
+// BudgetsNamed returns the budgets of some ids, removed or not, without their Zone, in no order.
+func (tx *Tx) BudgetsNamed(ids []string) ([]gatehouse.Budget, error) {
+	var out []gatehouse.Budget
+	for len(ids) > 0 {
+		n := min(len(ids), 200)
+		var sel selection
+		sel.in("id", ids[:n])
+		ids = ids[n:]
+		some, err := all(tx, "budgets", scanBudget, budgetSelect+" WHERE "+sel.where[0], sel.args...)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, some...)
+	}
+	return out, nil
+}
+
 // Budgets returns an organization's budgets without removed ones and without their Zone, oldest first.
 func (tx *Tx) Budgets(organization string) ([]gatehouse.Budget, error) {
 	return all(tx, "budgets", scanBudget, budgetSelect+` WHERE organization = $1 AND removed_at = 0 ORDER BY created_at, id`, organization)

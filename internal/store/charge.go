@@ -34,9 +34,10 @@ type spending struct{ used, open, kept gatehouse.NanoUSD }
 
 func (r *recorder) spend(node string, windows []gatehouse.BudgetWindow, s spending) {
 	if r.spent == nil {
-		r.spent = map[sliceKey]spending{}
+		r.spent, r.ends = map[sliceKey]spending{}, map[sliceKey]gatehouse.Millis{}
 	}
 	for _, w := range windows {
+		r.ends[sliceKey{budget: w.Budget, start: w.Start}] = w.End
 		k := sliceKey{w.Budget, w.Start, node}
 		have := r.spent[k]
 		r.spent[k] = spending{have.used + s.used, have.open + s.open, have.kept + s.kept}
@@ -51,6 +52,11 @@ var insertSpending = insert{op: "record what was spent of budgets", columns: 7,
 	head: `INSERT INTO budget_slices (budget, window_start, node, used, open_work, kept, granted) VALUES `,
 	tail: ` ON CONFLICT (budget, window_start, node) DO UPDATE SET used = budget_slices.used + excluded.used,
 		open_work = budget_slices.open_work + excluded.open_work, kept = budget_slices.kept + excluded.kept`}
+
+// A window without its row is one of a soft budget that no node has looked at yet: it is seeded when one does (seeded_at is 0).
+var insertWindows = insert{op: "record budget windows", columns: 7,
+	head: `INSERT INTO budget_windows (budget, window_start, window_end, seed, seeded_at, recall, created_at) VALUES `,
+	tail: ` ON CONFLICT (budget, window_start) DO NOTHING`}
 
 // charges counts, in the slices of the node that spent it, what this batch recorded for the first time. It is the last part of a batch:
 // the ones before say what is new.
@@ -88,6 +94,15 @@ func (r *recorder) charges(b *Batch) error {
 		if err != nil {
 			return err
 		}
+	}
+	windows := slices.SortedFunc(maps.Keys(r.ends), sliceKey.compare)
+	now := r.db.now().UnixMilli()
+	err := insertWindows.rows(r, len(windows), func(args []any, i int) []any {
+		w := windows[i]
+		return append(args, w.budget, int64(w.start), int64(r.ends[w]), 0, 0, 0, now)
+	}, nil)
+	if err != nil {
+		return err
 	}
 	keys := slices.SortedFunc(maps.Keys(r.spent), sliceKey.compare)
 	return insertSpending.rows(r, len(keys), func(args []any, i int) []any {

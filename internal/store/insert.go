@@ -25,7 +25,7 @@ var (
 
 // inserts lists every insert of many rows.
 var inserts = [...]*insert{&insertUsageIDs, &insertUsagePages, &insertRollupPages, &insertRequestIDs, &insertRequestNames, &insertRequestPages,
-	&insertLastUsed, &insertActivity, &insertNetworks, &insertObjects, &insertWork, &insertBatchInputs, &insertKeptHolds, &insertSpending}
+	&insertLastUsed, &insertActivity, &insertNetworks, &insertObjects, &insertWork, &insertBatchInputs, &insertKeptHolds, &insertWindows, &insertSpending}
 
 // run inserts one row per key: what row makes of it. It calls returned with each id that RETURNING gives; nil where the statement
 // returns nothing.

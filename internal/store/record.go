@@ -121,7 +121,8 @@ type recorder struct {
 	page     int64           // where this batch's usage and requests go
 	settled  map[string]bool // ids of the usage that this batch recorded, as they are stored
 	spent    map[sliceKey]spending
-	sums     int64 // pages of sums that this batch wrote
+	ends     map[sliceKey]gatehouse.Millis // of the windows in spent, without their nodes
+	sums     int64                         // pages of sums that this batch wrote
 	// What this batch recorded and none before it.
 	freshUsage    []*gatehouse.Usage
 	freshRequests []*gatehouse.Request

@@ -46,7 +46,8 @@ func (db *DB) TakeSlice(ctx context.Context, t TakeSlice) (s Slice, err error) {
 func (db *DB) takeSlice(ctx context.Context, t *TakeSlice) (Slice, error) {
 	const budget = budgetSelect + ` WHERE id = $1`
 	const window = `INSERT INTO budget_windows (budget, window_start, window_end, seed, seeded_at, recall, created_at) VALUES ($1, $2, $3, $4, $5, 0, $6)
-		ON CONFLICT (budget, window_start) DO UPDATE SET seed = CASE WHEN budget_windows.seed < excluded.seed THEN excluded.seed ELSE budget_windows.seed END
+		ON CONFLICT (budget, window_start) DO UPDATE SET seed = CASE WHEN budget_windows.seed < excluded.seed THEN excluded.seed ELSE budget_windows.seed END,
+		seeded_at = CASE WHEN budget_windows.seeded_at = 0 THEN excluded.seeded_at ELSE budget_windows.seeded_at END
 		RETURNING seed, recall`
 	const grant = `INSERT INTO budget_slices (budget, window_start, node, granted, used, open_work, kept) VALUES ($1, $2, $3, $4, 0, 0, 0)
 		ON CONFLICT (budget, window_start, node) DO UPDATE SET granted = excluded.granted`

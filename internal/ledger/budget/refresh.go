@@ -40,7 +40,7 @@ func (a *Accounts) Refresh(ctx context.Context) error {
 	}
 	var errs []error
 	for _, w := range busy {
-		if rows[w] == nil {
+		if rows[w] == nil || rows[w].SeededAt == 0 {
 			if err := a.read(ctx, w, a.budgetOf(w)); err != nil {
 				errs = append(errs, err)
 			}
@@ -105,9 +105,13 @@ func (a *Accounts) look(ctx context.Context, busy []*window, now gatehouse.Milli
 		}
 	}
 	var rows []store.WindowRow
+	var known []gatehouse.Budget
 	var epoch int64
 	err := a.cfg.DB.View(ctx, func(tx *store.Tx) (err error) {
 		if epoch, err = tx.Epoch(); err != nil {
+			return err
+		}
+		if known, err = tx.BudgetsNamed(budgets); err != nil {
 			return err
 		}
 		rows, err = tx.BudgetWindows(budgets, earliest)
@@ -117,6 +121,13 @@ func (a *Accounts) look(ctx context.Context, busy []*window, now gatehouse.Milli
 		return nil, err
 	}
 	a.mu.Lock()
+	for i := range known {
+		b := &known[i]
+		if acct := a.budgets[b.ID]; acct != nil && acct.budget.Rev < b.Rev {
+			b.Zone = acct.budget.Zone // the catalog says when that becomes another
+			acct.budget = b
+		}
+	}
 	if a.epoch >= 0 && epoch != a.epoch {
 		a.cfg.Logger.Warn("the database was restored: budgets are counted from what it knows, and no slices are taken until every node knows")
 		a.held = true

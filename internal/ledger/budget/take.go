@@ -178,7 +178,7 @@ func (a *Accounts) read(ctx context.Context, w *window, b *gatehouse.Budget) err
 				row = &rows[i]
 			}
 		}
-		if row == nil {
+		if row == nil || row.SeededAt == 0 {
 			outside, err = tx.SpentOutside(b, w.id)
 		}
 		return err
@@ -186,13 +186,16 @@ func (a *Accounts) read(ctx context.Context, w *window, b *gatehouse.Budget) err
 	if err != nil {
 		return err
 	}
-	if row == nil {
+	if row == nil || row.SeededAt == 0 {
 		// What is recorded between the snapshot and this arrives with the next look at what was spent outside.
 		s, err := a.cfg.DB.TakeSlice(ctx, store.TakeSlice{Window: w.id, Node: a.cfg.Node, Now: now, Seed: outside})
 		if err != nil {
 			return err
 		}
-		row = &store.WindowRow{Window: w.id, Seed: outside, SeededAt: now, CreatedAt: now, Recall: s.Recall}
+		if row == nil {
+			row = &store.WindowRow{Window: w.id, CreatedAt: now, Recall: s.Recall}
+		}
+		row.Seed, row.SeededAt = outside, now
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
