@@ -254,7 +254,7 @@ func (d *drainer) add(rec frame, segment uint64) {
 		o, err = decodeObject(rec.payload, rec.version)
 		e.object, e.gone = &o, rec.kind == kindDisown
 	case kindBatchInput:
-		e.batch, err = decodeBatchInput(rec.payload)
+		e.batch, err = decodeBatchInput(rec.payload, rec.version)
 	default:
 		return // held records and checkpoints are for recovery
 	}

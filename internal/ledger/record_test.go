@@ -136,7 +136,7 @@ func TestRecords(t *testing.T) {
 		}
 		var in gatehouse.BatchInput
 		anyOf(t, reflect.ValueOf(&in).Elem())
-		if got, err := decodeBatchInput(appendBatchInput(nil, &in)); err != nil || !reflect.DeepEqual(*got, cleaned(in)) {
+		if got, err := decodeBatchInput(appendBatchInput(nil, &in), payloadVersion); err != nil || !reflect.DeepEqual(*got, cleaned(in)) {
 			t.Fatalf("batch input = %+v, %v\nwant %+v", got, err, in)
 		}
 	})
@@ -230,8 +230,8 @@ func FuzzRecord(f *testing.F) {
 				}
 			}
 		case kindBatchInput:
-			if in, err := decodeBatchInput(payload); err == nil {
-				if again, err := decodeBatchInput(appendBatchInput(nil, in)); err != nil || !reflect.DeepEqual(again, in) {
+			if in, err := decodeBatchInput(payload, payloadVersion); err == nil {
+				if again, err := decodeBatchInput(appendBatchInput(nil, in), payloadVersion); err != nil || !reflect.DeepEqual(again, in) {
 					t.Fatalf("batch input %+v becomes %+v, %v", in, again, err)
 				}
 			}
