@@ -23,6 +23,7 @@ type Work struct {
 	Size           string // of a video
 	Quality        string
 	Batch          bool
+	Labels         string // as Usage.Labels
 	At             Millis // when it began
 	Expires        Millis // not waited for any longer than this: settled at its reserve
 	Input          int64  // what is reserved, in tokens

@@ -104,7 +104,7 @@ func TestRecords(t *testing.T) {
 		want := gatehouse.Usage{
 			ID: c.UsageID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, User: c.User, ServiceAccount: c.ServiceAccount,
 			Product: c.Product, Model: c.Model, UpstreamModel: c.UpstreamModel, Upstream: c.Upstream, ServiceTier: c.ServiceTier, Batch: c.Batch,
-			Size: c.Size, Quality: c.Quality,
+			Size: c.Size, Quality: c.Quality, Source: c.Source, Labels: c.Labels,
 			Units: s.Units, Cost: s.Cost, CostKnown: s.CostKnown, Confidence: cleaned(s.Confidence),
 		}
 		if want.ID == "" {
@@ -122,6 +122,7 @@ func TestRecords(t *testing.T) {
 		}
 		r = cleaned(r)
 		r.ID, r.At, r.Organization, r.Project, r.Key, r.UpstreamModel = c.RequestID, c.At, c.Organization, c.Project, c.Key, c.UpstreamModel
+		r.Labels = c.Labels
 		r.Units, r.Cost, r.CostKnown, r.Confidence = &s.Units, s.Cost, s.CostKnown, want.Confidence
 		if !reflect.DeepEqual(*q, r) {
 			t.Fatalf("request = %+v\nwant      %+v", *q, r)

@@ -35,7 +35,7 @@ func (l *Ledger) SettleWork(w *gatehouse.Work, o *Outcome) error {
 	c := Charge{
 		RequestID: w.Request, UsageID: w.ID, Organization: w.Organization, Project: w.Project, Key: w.Key, User: w.User, ServiceAccount: w.ServiceAccount,
 		Product: w.Product, Model: w.Model, Dialect: w.Dialect, Upstream: w.Upstream, UpstreamModel: w.UpstreamModel, ServiceTier: w.ServiceTier,
-		Batch: w.Batch, At: w.At, PricedAs: w.PricedAs, Size: w.Size, Quality: w.Quality, node: w.Node, work: true,
+		Batch: w.Batch, At: w.At, PricedAs: w.PricedAs, Size: w.Size, Quality: w.Quality, Labels: w.Labels, node: w.Node, work: true,
 	}
 	if len(w.Budgets) > 0 {
 		c.chain = &budget.Chain{Windows: w.Budgets}
