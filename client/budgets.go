@@ -117,6 +117,50 @@ func (c *Client) EndIncrease(ctx context.Context, budget, increase string) (*Del
 	return do[Deletion](ctx, c, request{method: http.MethodDelete, path: under(budgetsPath, budget, "increases", increase)})
 }
 
+// KeptHold is what stays reserved of a request whose usage is incomplete.
+type KeptHold struct {
+	Answer
+	ID        string        `json:"id"`
+	ProjectID string        `json:"project_id"`
+	KeyID     string        `json:"key_id"`
+	Model     string        `json:"model"`
+	Node      string        `json:"node"`
+	Amount    gatehouse.USD `json:"amount_usd"`
+	At        int64         `json:"at"`    // unix seconds
+	Until     int64         `json:"until"` // unix seconds; 0: never
+	Budgets   []string      `json:"budgets"`
+}
+
+// KeptHolds lists what is kept, of a budget by id or name, or where that is empty of the organization.
+func (c *Client) KeptHolds(ctx context.Context, budget string) iter.Seq2[*KeptHold, error] {
+	if budget == "" {
+		return all[KeptHold](ctx, c, nil, "gatehouse", "v1", "budget_holds")
+	}
+	return all[KeptHold](ctx, c, nil, under(budgetsPath, budget, "holds")...)
+}
+
+// ReleaseHold ends a kept hold in every budget that it counts in.
+func (c *Client) ReleaseHold(ctx context.Context, id string) (*Deletion, error) {
+	return do[Deletion](ctx, c, request{method: http.MethodDelete, path: []string{"gatehouse", "v1", "budget_holds", id}})
+}
+
+// WrittenOff is what a dead node's slices gave back.
+type WrittenOff struct {
+	Answer
+	Node     string        `json:"node"`
+	Released gatehouse.USD `json:"released_usd"`
+	Windows  []struct {
+		BudgetID string        `json:"budget_id"`
+		StartsAt int64         `json:"starts_at"`
+		Released gatehouse.USD `json:"released_usd"`
+	} `json:"windows"`
+}
+
+// WriteOff gives back what a dead node holds unused of the organization's budgets.
+func (c *Client) WriteOff(ctx context.Context, node string) (*WrittenOff, error) {
+	return do[WrittenOff](ctx, c, request{method: http.MethodPost, path: []string{"gatehouse", "v1", "nodes", node, "write_off"}})
+}
+
 // under returns a path below another.
 func under(path []string, more ...string) []string {
 	return append(append([]string(nil), path...), more...)

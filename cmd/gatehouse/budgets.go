@@ -42,7 +42,7 @@ func (c *cli) budgets() *cobra.Command {
 	return c.group("budgets", "What may be spent: caps that hold, and soft ones that tell",
 		"A hard budget refuses a request that could go over it, before it is sent; a soft one only tells. Windows begin at midnight in the\n"+
 			"organization's time zone (`gatehouse organization`). BUDGET is a name or an id (budget_...).",
-		listing, show, c.setBudget(), c.increaseBudget(), c.endIncrease(), remove)
+		listing, show, c.setBudget(), c.increaseBudget(), c.endIncrease(), c.budgetHolds(), c.releaseHold(), c.writeOff(), remove)
 }
 
 // budgetName names a budget for people: a spend limit and the budget of credits have no name of their own.
@@ -240,6 +240,54 @@ func (c *cli) endIncrease() *cobra.Command {
 		}
 		return c.deleted(d, "ended")
 	})
+}
+
+func (c *cli) budgetHolds() *cobra.Command {
+	cmd := c.call("holds [BUDGET]", "List what is kept of requests whose usage is incomplete", cobra.MaximumNArgs(1), func(ctx context.Context, cl *client.Client, args []string) error {
+		budget := ""
+		if len(args) > 0 {
+			budget = args[0]
+		}
+		return list(c, cl.KeptHolds(ctx, budget), []string{"ID", "AMOUNT", "PROJECT", "KEY", "MODEL", "NODE", "AT", "UNTIL"}, func(k *client.KeptHold) (json.RawMessage, []string) {
+			return k.JSON, []string{k.ID, dollars(k.Amount), k.ProjectID, k.KeyID, k.Model, k.Node, moment(k.At), cmp.Or(moment(k.Until), "released")}
+		})
+	})
+	cmd.Long = "A provider that did not say what a request used is settled at an estimate, and the rest of what was reserved stays reserved:\n" +
+		"it may have cost that. It is released by the provider's numbers, by `gatehouse budgets release`, or with the window's end."
+	return cmd
+}
+
+func (c *cli) releaseHold() *cobra.Command {
+	return c.call("release HOLD", "Free what is kept of a request, because it cost no more than was settled", cobra.ExactArgs(1), func(ctx context.Context, cl *client.Client, args []string) error {
+		d, err := cl.ReleaseHold(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return c.deleted(d, "released")
+	})
+}
+
+func (c *cli) writeOff() *cobra.Command {
+	cmd := c.call("write-off NODE", "Give back what a dead node holds of budgets", cobra.ExactArgs(1), func(ctx context.Context, cl *client.Client, args []string) error {
+		w, err := cl.WriteOff(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return c.answer(w.JSON, func() {
+			var rows [][]string
+			for _, part := range w.Windows {
+				rows = append(rows, []string{part.BudgetID, moment(part.StartsAt), dollars(part.Released)})
+			}
+			c.out.table([]string{"BUDGET", "WINDOW", "RELEASED"}, rows)
+			if len(rows) == 0 {
+				c.out.note("It held nothing.")
+			}
+		})
+	})
+	cmd.Long = "What a node has taken of a budget stays charged when it dies, for it may have spent it: a node of the same name that starts on\n" +
+		"the same data resumes it. Write it off when that will not happen. Should the node come back all the same, what it spent counts,\n" +
+		"and may then go over the amount."
+	return cmd
 }
 
 // aheadFlag reads a point in time: 2006-01-02 (UTC), RFC 3339, or in how long, such as 12h or 3d.

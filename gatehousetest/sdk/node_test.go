@@ -96,6 +96,7 @@ func TestNodeMedia(t *testing.T)     { run(t, "media.mjs", gatehousetest.Options
 func TestNodeFiles(t *testing.T)     { run(t, "files.mjs", gatehousetest.Options{}) }
 func TestNodeErrors(t *testing.T)    { run(t, "errors.mjs", gatehousetest.Options{}) }
 func TestNodeAdmin(t *testing.T)     { run(t, "admin.mjs", gatehousetest.Options{}) }
+func TestNodeSpend(t *testing.T)     { run(t, "spend.mjs", gatehousetest.Options{}) }
 func TestNodePaging(t *testing.T)    { run(t, "paging.mjs", gatehousetest.Options{}) }
 func TestNodeWork(t *testing.T)      { run(t, "work.mjs", gatehousetest.Options{}) }
 func TestNodeUsage(t *testing.T)     { run(t, "usage.mjs", gatehousetest.Options{}) }

@@ -27,9 +27,15 @@ type office struct {
 
 func open(t testing.TB) *office {
 	t.Helper()
+	return openAt(t, "sqlite:"+filepath.Join(t.TempDir(), "g.db"))
+}
+
+// openAt is open with a database of any engine.
+func openAt(t testing.TB, url string) *office {
+	t.Helper()
 	o := &office{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 	clock := func() time.Time { return o.now }
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "g.db"), store.Config{Now: clock})
+	db, err := store.Open(t.Context(), url, store.Config{Now: clock})
 	if err != nil {
 		t.Fatal(err)
 	}

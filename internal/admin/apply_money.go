@@ -216,6 +216,9 @@ func (a *application) credits(want *ManifestCredits) error {
 		return nil
 	}
 	b.sort()
+	if u, err = creditUse(a.tx, b.credits); err != nil { // another budget may count from now on, or none
+		return err
+	}
 	return b.advance(u)
 }
 

@@ -68,6 +68,9 @@ func (s *Service) withBook(tx *store.Tx, who *gatehouse.Principal, event string,
 		return err
 	}
 	b.sort()
+	if u, err = creditUse(tx, b.credits); err != nil { // another budget may count from now on, or none
+		return err
+	}
 	if err := b.advance(u); err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 // book is an organization's credits inside one transaction: what its grants hold, and the one way to move money between accounts.
 //
 // Money of a grant moves so, each time as one entry: issued to balance when it is active and has started; balance to spent as usage
-// is settled; what is left at its end to expired or revoked. Spending takes grants in order: those that have ended, then by priority,
+// is settled; what is left at its end to expired or revoked. Spending takes grants in order: those that ended before, then by priority,
 // then what expires sooner, then what is older. What no grant covers is owed (overdrawn to spent), and the next grant that is issued
 // pays it first (balance to overdrawn).
 type book struct {
@@ -65,9 +65,10 @@ func (b *book) sort() {
 	})
 }
 
-// rank puts grants that have ended first: what is kept of them is for requests that were admitted before.
+// rank puts grants first that had ended when spending was entered the last time: what is kept of them is for requests that were
+// admitted before. Of what was spent since, some may have been before an end of later, and is paid in the order of then.
 func (b *book) rank(g *gatehouse.Grant) int {
-	if b.ended(g) {
+	if b.ended(g) && b.credits.PostedAt >= b.endOf(g) {
 		return 0
 	}
 	return 1
@@ -125,9 +126,6 @@ func (b *book) advance(u use) error {
 
 func (b *book) post(u use) error {
 	amount := b.unposted(u)
-	if amount == 0 {
-		return nil
-	}
 	b.credits.Posted += amount
 	b.credits.PostedAt = b.tx.Now
 	for i := range b.grants {
@@ -136,9 +134,7 @@ func (b *book) post(u use) error {
 		if err := b.enter(gatehouse.AccountSpent, gatehouse.AccountBalance, g.ID, part); err != nil {
 			return err
 		}
-		if amount -= part; amount == 0 {
-			return nil
-		}
+		amount -= part
 	}
 	return b.enter(gatehouse.AccountSpent, gatehouse.AccountOverdrawn, "", amount)
 }

@@ -5,6 +5,7 @@ import (
 
 	"gatehouse"
 	"gatehouse/internal/admin"
+	"gatehouse/internal/store"
 )
 
 // budgetRoutes are budgets of every scope, and what became of what they reserved.
@@ -17,6 +18,10 @@ func (a *API) budgetRoutes(on func(pattern, scope string, h handler)) {
 	on("DELETE "+budgets+"/{budget}", write, a.removeBudget)
 	on("POST "+budgets+"/{budget}/increases", write, a.increaseBudget)
 	on("DELETE "+budgets+"/{budget}/increases/{increase_id}", write, a.endIncrease)
+	on("GET "+budgets+"/{budget}/holds", read, a.listHolds)
+	on("GET /gatehouse/v1/budget_holds", read, a.listHolds)
+	on("DELETE /gatehouse/v1/budget_holds/{hold_id}", write, a.releaseHold)
+	on("POST /gatehouse/v1/nodes/{node}/write_off", write, a.writeOff)
 }
 
 // budget is a budget as it is shown: its terms, and where its running window stands.
@@ -36,7 +41,7 @@ type budget struct {
 	Increases    []increase       `json:"increases"`
 	CreatedAt    int64            `json:"created_at"`
 	Rev          int64            `json:"rev"`
-	Current      *budgetWindow    `json:"current,omitempty"`
+	Current      *budgetWindow    `json:"current"`
 	EffectiveBy  *int64           `json:"effective_by,omitempty"`
 }
 
@@ -80,6 +85,15 @@ func showBudget(s *admin.BudgetStatus) (*budget, string) {
 	}
 	for _, i := range b.Increases {
 		v.Increases = append(v.Increases, increase{i.ID, gatehouse.USD(i.Amount), i.From.Seconds(), i.Until.Seconds(), i.Reason})
+	}
+	v.Current = &budgetWindow{StartsAt: s.Start.Seconds(), Amount: gatehouse.USD(s.Now), Spent: gatehouse.USD(s.Spent), Reserved: gatehouse.USD(s.Reserved), Kept: gatehouse.USD(s.Kept),
+		Remaining: gatehouse.USD(s.Remaining()), Enforcing: s.Enforcing(), Nodes: []budgetSlice{}}
+	if b.Window.Period != gatehouse.Total {
+		v.Current.EndsAt = seconds(s.End)
+	}
+	for i := range s.Nodes {
+		n := &s.Nodes[i]
+		v.Current.Nodes = append(v.Current.Nodes, budgetSlice{n.Node, gatehouse.USD(n.Granted), gatehouse.USD(n.Used), gatehouse.USD(n.Free())})
 	}
 	return v, b.ID
 }
@@ -229,4 +243,72 @@ func (a *API) endIncrease(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	return deleted{Object: "gatehouse.budget.increase.deleted", ID: c.PathValue("increase_id"), Deleted: true, EffectiveBy: c.effect(effect)}, nil
+}
+
+// keptHold is what stays reserved of a request whose usage is incomplete.
+type keptHold struct {
+	Object    string        `json:"object"`
+	ID        string        `json:"id"` // of the usage; `gatehouse explain` takes it
+	ProjectID string        `json:"project_id"`
+	KeyID     string        `json:"key_id"`
+	Model     string        `json:"model"`
+	Node      string        `json:"node"`
+	Amount    gatehouse.USD `json:"amount_usd"`
+	At        int64         `json:"at"`
+	Until     *int64        `json:"until"` // when the last of its windows ends, and with it the hold; null: never
+	Budgets   []string      `json:"budgets"`
+}
+
+func showHold(k *store.KeptHold) (*keptHold, string) {
+	v := &keptHold{Object: "gatehouse.budget_hold", ID: k.ID, ProjectID: k.Project, KeyID: k.Key, Model: k.Model, Node: k.Node, Amount: gatehouse.USD(k.Amount), At: k.At.Seconds(), Budgets: []string{}}
+	if k.Until.Seconds() < maxTime {
+		v.Until = seconds(k.Until)
+	}
+	for _, w := range k.Windows {
+		v.Budgets = append(v.Budgets, w.Budget)
+	}
+	return v, k.ID
+}
+
+func (a *API) listHolds(ctx context.Context, c *call) (any, error) {
+	return listed(c, false, func(page store.Page) ([]store.KeptHold, bool, error) {
+		return a.cfg.Admin.Holds(ctx, c.who, c.PathValue("budget"), page)
+	}, showHold)
+}
+
+func (a *API) releaseHold(ctx context.Context, c *call) (any, error) {
+	k, err := a.cfg.Admin.ReleaseHold(ctx, c.who, c.PathValue("hold_id"))
+	if err != nil {
+		return nil, err
+	}
+	return deleted{Object: "gatehouse.budget_hold.deleted", ID: k.ID, Deleted: true}, nil
+}
+
+type writtenOff struct {
+	Object   string           `json:"object"`
+	Node     string           `json:"node"`
+	Released gatehouse.USD    `json:"released_usd"` // of all windows together: one request counts in several budgets
+	Windows  []writtenOffPart `json:"windows"`
+}
+
+type writtenOffPart struct {
+	BudgetID string        `json:"budget_id"`
+	StartsAt int64         `json:"starts_at"`
+	Released gatehouse.USD `json:"released_usd"`
+}
+
+func (a *API) writeOff(ctx context.Context, c *call) (any, error) {
+	if _, err := body[struct{}](c); err != nil {
+		return nil, err
+	}
+	list, err := a.cfg.Admin.WriteOff(ctx, c.who, c.PathValue("node"))
+	if err != nil {
+		return nil, err
+	}
+	v := writtenOff{Object: "gatehouse.write_off", Node: c.PathValue("node"), Windows: []writtenOffPart{}}
+	for _, w := range list {
+		v.Released += gatehouse.USD(w.Released)
+		v.Windows = append(v.Windows, writtenOffPart{w.Window.Budget, w.Window.Start.Seconds(), gatehouse.USD(w.Released)})
+	}
+	return v, nil
 }

@@ -8,7 +8,6 @@ import (
 
 	"gatehouse"
 	"gatehouse/internal/ledger/budget"
-	"gatehouse/internal/ledger/prices"
 	"gatehouse/internal/store"
 )
 
@@ -94,8 +93,6 @@ func appendCharge(b []byte, c *Charge) []byte {
 	b = appendText(b, c.PricedAs)
 	b = appendText(b, c.Size)
 	b = appendText(b, c.Quality)
-	b = appendText(b, c.Source)
-	b = appendText(b, c.Labels)
 	b = binary.AppendVarint(b, int64(c.Bound))
 	windows := c.windows()
 	b = binary.AppendUvarint(b, uint64(len(windows)))
@@ -213,7 +210,7 @@ func appendRefusal(b []byte, r *gatehouse.Request) []byte {
 	if r.Units != nil {
 		b = appendUnits(b, r.Units)
 	}
-	return appendText(appendDecision(b, r), r.Labels)
+	return appendDecision(b, r)
 }
 
 // appendObject is the payload of own and disown records.
@@ -349,8 +346,6 @@ func (f *fields) charge(c *Charge, version byte) {
 	if version < 5 {
 		return
 	}
-	c.Source = f.text()
-	c.Labels = f.text()
 	c.BoundKnown, c.work = flags&flagBoundKnown != 0, flags&flagWorkEnds != 0
 	c.Bound = gatehouse.NanoUSD(f.number())
 	n := f.count()
@@ -425,7 +420,6 @@ type settledRecord struct {
 	ends    string             // the work whose usage this is
 	charge  *store.Charge      // what the usage costs budgets; nil: none bound it
 	counts  gatehouse.NanoUSD  // what counts as spent of a hold that this settles, in the windows of its charge or its work
-	of      prices.Of          // what the usage is priced as
 }
 
 func decodeSettled(payload []byte, version byte) (settledRecord, error) {
@@ -443,7 +437,7 @@ func decodeSettled(payload []byte, version byte) (settledRecord, error) {
 	s.CostKnown = flags&flagCostKnown != 0
 	var r *gatehouse.Request
 	if flags&flagDecision != 0 {
-		r = &gatehouse.Request{ID: c.RequestID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, UpstreamModel: c.UpstreamModel, Labels: c.Labels}
+		r = &gatehouse.Request{ID: c.RequestID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, UpstreamModel: c.UpstreamModel}
 		f.decision(r, version)
 	}
 	var w *gatehouse.Work
@@ -467,7 +461,7 @@ func decodeSettled(payload []byte, version byte) (settledRecord, error) {
 	u := &gatehouse.Usage{
 		ID: c.UsageID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, User: c.User,
 		ServiceAccount: c.ServiceAccount, Product: c.Product, Model: c.Model, UpstreamModel: c.UpstreamModel, Upstream: c.Upstream,
-		ServiceTier: c.ServiceTier, Batch: c.Batch, Size: c.Size, Quality: c.Quality, Source: c.Source, Labels: c.Labels, Units: s.Units, Cost: s.Cost, CostKnown: s.CostKnown, Confidence: s.Confidence,
+		ServiceTier: c.ServiceTier, Batch: c.Batch, Size: c.Size, Quality: c.Quality, Units: s.Units, Cost: s.Cost, CostKnown: s.CostKnown, Confidence: s.Confidence,
 	}
 	if u.ID == "" {
 		u.ID = c.RequestID
@@ -475,7 +469,7 @@ func decodeSettled(payload []byte, version byte) (settledRecord, error) {
 	if r != nil {
 		r.Units, r.Cost, r.CostKnown, r.Confidence = &u.Units, u.Cost, u.CostKnown, u.Confidence
 	}
-	out := settledRecord{usage: u, request: r, of: c.Priced()}
+	out := settledRecord{usage: u, request: r}
 	if !strings.HasPrefix(c.UsageID, c.RequestID+"/") { // that is an attempt
 		out.ends = c.UsageID
 	}
@@ -527,9 +521,6 @@ func decodeRefusal(payload []byte, version byte) (*gatehouse.Request, error) {
 		f.units(r.Units, version)
 	}
 	f.decision(r, version)
-	if version >= 5 {
-		r.Labels = f.text()
-	}
 	return r, f.done()
 }
 

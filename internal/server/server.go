@@ -429,20 +429,16 @@ func (s *Server) Run(ctx context.Context) error {
 		defer close(stewardDone)
 		s.steward.Run(stewardCtx)
 	}()
-	s.duties.Add(9)
-	go s.keepReplay(work)
-	go s.keepAlerts(work)
-	go s.watchClock(work)
-	go s.keepPepper(work)
-	if s.exporter != nil {
-		s.duties.Add(1)
-		go s.exportTraces(work)
+	duties := []func(context.Context){ // each a goroutine of its own that ends with work
+		s.keepReplay, s.keepAlerts, s.watchClock, s.keepPepper, s.rewrapKeys, s.recordIncidents, s.prune, s.keepSums, s.keepCredits, s.reportHealth,
 	}
-	go s.rewrapKeys(work)
-	go s.recordIncidents(work)
-	go s.prune(work)
-	go s.keepSums(work)
-	go s.reportHealth(work)
+	if s.exporter != nil {
+		duties = append(duties, s.exportTraces)
+	}
+	for _, duty := range duties {
+		s.duties.Add(1)
+		go duty(work)
+	}
 	for _, l := range s.listeners {
 		go func() { // one per listener: ends when its server is shut down
 			if err := l.server.Serve(l.Listener); !errors.Is(err, http.ErrServerClosed) {
