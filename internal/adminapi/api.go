@@ -154,7 +154,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, record *gatehouse.Re
 	}
 	who.RequestID, who.Actor.UserAgent, who.Actor.IP = record.ID, record.UserAgent, record.IP
 	c := &call{Request: r, who: who, w: w.Header(), status: http.StatusOK}
-	ctx, stop := context.WithTimeout(r.Context(), answerTime(r.Method))
+	ctx, stop := context.WithTimeout(r.Context(), answerTime(r))
 	defer stop()
 	answer, err := rt.handler(ctx, c)
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -164,9 +164,13 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, record *gatehouse.Re
 	return answer, c.status, err
 }
 
-// answerTime is how long a request may wait for a database that does not answer. A large manifest takes a while to apply.
-func answerTime(method string) time.Duration {
-	if method == http.MethodGet {
+// answerTime is how long a request may wait for a database that does not answer. A large manifest takes a while to apply, a bill to be
+// read page by page or sent as a file.
+func answerTime(r *http.Request) time.Duration {
+	switch {
+	case r.Pattern == reconcilePattern:
+		return fileTime
+	case r.Method == http.MethodGet:
 		return 10 * time.Second
 	}
 	return 30 * time.Second

@@ -14,6 +14,9 @@ import (
 	"gatehouse/internal/store"
 )
 
+// reconcilePattern is the route of what takes longer than others.
+const reconcilePattern = "POST /gatehouse/v1/reconcile"
+
 // financeRoutes are what finance asks for: all of them are reads, with the scope of usage.
 func (a *API) financeRoutes(on func(pattern, scope string, h handler)) {
 	const own = "/gatehouse/v1"
@@ -21,7 +24,7 @@ func (a *API) financeRoutes(on func(pattern, scope string, h handler)) {
 	on("GET "+own+"/chargeback", usage, a.measured(a.chargeback))
 	on("GET "+own+"/forecast", usage, a.measured(a.forecast))
 	on("GET "+own+"/trend", usage, a.measured(a.trend))
-	on("POST "+own+"/reconcile", usage, a.measured(a.reconcile))
+	on(reconcilePattern, usage, a.measured(a.reconcile))
 }
 
 // books returns the caller's books and the time zone of its months: the organization's, or the one the query names.
@@ -89,6 +92,8 @@ func (a *API) exportUsage(ctx context.Context, c *call) (any, error) {
 	if e.Start, err = millis(q, "start_time", max(e.End-30*dayMillis, 0)); err != nil {
 		return nil, err
 	}
+	// Nothing was used in days to come: they are not looked through.
+	e.End = min(e.End, max((now/dayMillis+1)*dayMillis, e.Start))
 	if err := e.Check(); err != nil {
 		return nil, err
 	}

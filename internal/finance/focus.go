@@ -149,8 +149,8 @@ var columns = []column{
 	textColumn("SkuPriceDetails", (*line).priceDetails),
 	textColumn("SkuPriceId", func(l *line) string {
 		id := l.sku()
-		if l.ServiceTier != "" {
-			id += "/" + l.ServiceTier
+		if tier := l.tier(); tier != "" {
+			id += "/" + tier
 		}
 		if l.Batch {
 			id += "/batch"
@@ -194,8 +194,8 @@ func (l *line) counted(n int64) int64 {
 
 func (l *line) description() string {
 	s := l.model + " " + strings.ToLower(l.Meter.Title)
-	if l.ServiceTier != "" {
-		s += ", " + l.ServiceTier
+	if tier := l.tier(); tier != "" {
+		s += ", " + tier
 	}
 	if l.Batch {
 		s += ", batch"
@@ -204,6 +204,15 @@ func (l *line) description() string {
 		s += ", price unknown"
 	}
 	return strings.TrimSpace(s)
+}
+
+// tier is the service tier where it has prices of its own: the standard one is sold under several names.
+func (l *line) tier() string {
+	switch l.ServiceTier {
+	case "default", "standard", "auto":
+		return ""
+	}
+	return l.ServiceTier
 }
 
 func (l *line) region() string {
@@ -217,8 +226,8 @@ func (l *line) sku() string { return l.provider + "/" + l.model + "/" + l.Meter.
 
 func (l *line) priceDetails() string {
 	details := map[string]string{"x_Model": l.model, "x_Meter": l.Meter.Name}
-	if l.ServiceTier != "" {
-		details["x_ServiceTier"] = l.ServiceTier
+	if tier := l.tier(); tier != "" {
+		details["x_ServiceTier"] = tier
 	}
 	if l.Batch {
 		details["x_Batch"] = "true"
