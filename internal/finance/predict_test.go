@@ -36,7 +36,7 @@ func skewed(sigma float64) func(*rand.Rand) float64 {
 
 // TestCoverage predicts thousands of months whose law is known and counts how often the 80 % interval holds what they cost.
 func TestCoverage(t *testing.T) {
-	const months = 400
+	const months = 250
 	for _, w := range []world{
 		{name: "flat", base: 100, weekend: 1, noise: gauss(0.2), days: 56, least: 0.68, most: 0.93},
 		{name: "weekends", base: 100, weekend: 0.3, noise: gauss(0.2), days: 56, least: 0.68, most: 0.93},

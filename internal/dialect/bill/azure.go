@@ -159,6 +159,9 @@ func or0(s string) string {
 }
 
 func dayOf(text string) (gatehouse.Millis, error) {
+	if len(text) > maxNumber {
+		return 0, fmt.Errorf("%q is not a date", clip(text))
+	}
 	for _, form := range dateForms {
 		if t, err := time.Parse(form, text); err == nil && t.Year() >= 1970 && t.Year() < 10_000 {
 			return gatehouse.MillisOf(t.UTC().Truncate(24 * time.Hour)), nil
