@@ -100,13 +100,25 @@ func (t tally) request(q *gatehouse.Request) {
 }
 
 // activity adds what this batch recorded for the first time to the sums of its hours.
-func (r *recorder) activity(*Batch) error {
+func (r *recorder) activity(b *Batch) error {
 	t := tally{}
 	for _, u := range r.freshUsage {
 		t.usage(u)
 	}
+	// A request whose usage was recorded before was recorded with it, though its own id is nowhere (see requests).
+	var before map[string]bool
+	if len(r.freshUsage) < len(b.Usage) {
+		before = make(map[string]bool, len(b.Usage))
+		for i := range b.Usage {
+			if id := ident(b.Usage[i].ID); !r.settled[id] {
+				before[id] = true
+			}
+		}
+	}
 	for _, q := range r.freshRequests {
-		t.request(q)
+		if !before[ident(q.ID)] {
+			t.request(q)
+		}
 	}
 	rows := make([]*Activity, 0, len(t))
 	for _, a := range t {
@@ -161,7 +173,7 @@ func (r *recorder) networks(b *Batch) error {
 	var rows []KeyNetwork
 	r.db.mu.Lock()
 	for use, at := range b.Networks {
-		if floor(int64(at), Hour) > floor(int64(r.db.seen[use]), Hour) {
+		if seen, known := r.db.seen[use]; !known || floor(int64(at), Hour) > floor(int64(seen), Hour) {
 			rows = append(rows, KeyNetwork{Key: label(use.Key), Network: label(use.Network), FirstAt: at, LastAt: at})
 		}
 	}
