@@ -66,7 +66,8 @@ const (
 )
 
 const (
-	tick = time.Second
+	// tick is how often the queue is asked for what is due; what this node puts into it is tried at once.
+	tick = 5 * time.Second
 	// atOnce bounds the deliveries that one node tries at the same time.
 	atOnce = 16
 	// tryTimeout bounds a try, and claimFor is longer, so that nobody else tries the same meanwhile.
