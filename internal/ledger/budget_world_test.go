@@ -155,14 +155,15 @@ func costs(tokens int64) *Settlement {
 }
 
 // windowOf returns what the database knows of a budget's window at the world's time.
-func (w *world) windowOf(b *gatehouse.Budget, at gatehouse.Millis) (row store.WindowRow) {
+func (w *world) windowOf(b *gatehouse.Budget, at gatehouse.Millis) *store.WindowRow {
 	w.t.Helper()
 	start, _ := b.WindowAt(at)
+	row := new(store.WindowRow)
 	w.view(func(tx *store.Tx) error {
 		rows, err := tx.BudgetWindows([]string{b.ID}, start)
 		for _, r := range rows {
 			if r.Window.Start == start {
-				row = r
+				*row = r
 			}
 		}
 		return err

@@ -17,9 +17,11 @@ type TakeSlice struct {
 	Seed gatehouse.NanoUSD
 	// Owed is what the node has spent and holds: its slice becomes that in any case, because it is so.
 	Owed gatehouse.NanoUSD
-	// Need is the least that is of use, and Want the most. Need 0 takes what there is.
-	Need gatehouse.NanoUSD
-	Want gatehouse.NanoUSD
+	// Need is the least that is of use, and Want the most. Need 0 takes what there is. Request is what the request may cost that waits for
+	// it: Need is what its node lacks for that.
+	Need    gatehouse.NanoUSD
+	Want    gatehouse.NanoUSD
+	Request gatehouse.NanoUSD
 }
 
 // Slice is what came of it.
@@ -94,7 +96,7 @@ func (db *DB) takeSlice(ctx context.Context, t *TakeSlice) (Slice, error) {
 	switch {
 	case t.Need > 0 && s.Left < t.Need:
 		s.Refused = true
-		if s.Others+own+t.Need <= s.Amount {
+		if s.Others+own+t.Request <= s.Amount {
 			// Others may hold it without need.
 			db.traced(recall)
 			if _, err := tx.ExecContext(ctx, recall, t.Window.Budget, int64(t.Window.Start)); err != nil {

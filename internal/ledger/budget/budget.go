@@ -83,8 +83,6 @@ type window struct {
 	failed  gatehouse.Millis  // until then the database is not asked again
 	used    gatehouse.Millis  // when it was last held of
 	told    int               // the highest threshold known to be told
-	seeded  gatehouse.Millis  // when what was spent outside was last looked for
-	created gatehouse.Millis  // when the window's row was made
 }
 
 // New returns accounts that know nothing yet.

@@ -162,7 +162,7 @@ func (w *window) apply(row *store.WindowRow, node string, amount gatehouse.NanoU
 		}
 	}
 	w.amount, w.left, w.looked = amount, amount-row.Allotted(), now
-	w.seeded, w.created = row.SeededAt, row.CreatedAt
+	w.until = 0 // what was refused may be free now
 }
 
 // balance applies a window's row, then gives back or takes what follows from it.

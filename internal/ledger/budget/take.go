@@ -120,7 +120,11 @@ func (a *Accounts) take(ctx context.Context, w *window, n gatehouse.NanoUSD) (st
 		return store.Slice{}, errRestored
 	}
 	now := gatehouse.MillisOf(a.cfg.Now())
-	t := store.TakeSlice{Window: w.id, Node: a.cfg.Node, Now: now, Owed: w.owed(), Need: n, Want: max(w.wanted, n)}
+	t := store.TakeSlice{Window: w.id, Node: a.cfg.Node, Now: now, Owed: w.owed(), Request: n}
+	if n > 0 {
+		t.Need = max(1, n-w.free())
+		t.Want = max(t.Need, w.wanted-w.free())
+	}
 	if now >= w.tight {
 		t.Want = max(t.Want, w.portion())
 	}
