@@ -17,7 +17,8 @@ import (
 
 // TestAnyHistoryOfBudgets runs random histories of several nodes on one database: requests that reserve, extend, try again, settle below
 // and above their hold, begin work that another node ends, or end without a usage; nodes that die and come back, that refresh or do not;
-// amounts that are raised and lowered; days that end. After each step:
+// amounts that are raised and lowered; days that end, at another moment on each
+// node, because their clocks differ by up to ten minutes. After each step:
 //
 //   - what is reserved and settled of each window is at most its amount, plus what requests ran over their holds;
 //
@@ -88,6 +89,12 @@ type modelWindow struct {
 func (h *budgetHistory) run() {
 	h.nodes = nil
 	h.join(1 + h.rand.IntN(4))
+	for _, n := range h.nodes {
+		skew := time.Duration(h.rand.IntN(1200)-600) * time.Second
+		n.now = func() time.Time { return h.clock.Add(skew) }
+		h.kill(n)
+		h.start(n)
+	}
 	defer func() {
 		for _, n := range h.nodes {
 			h.kill(n)
@@ -192,7 +199,7 @@ func (h *budgetHistory) reserve() {
 	h.requests++
 	id := fmt.Sprintf("req_%d_%d", h.seed, h.requests)
 	c := h.request(id, 1+h.rand.Int64N(40), h.chain)
-	c.Key = h.key()
+	c.Key, c.At = h.key(), gatehouse.MillisOf(n.now())
 	hold := new(Hold)
 	err := n.l.Reserve(context.Background(), c, hold)
 	h.note("reserve %s %d at %s: %v", id, c.Bound, n.name, err)

@@ -28,6 +28,7 @@ type ledgerNode struct {
 	dir  string
 	name string
 	l    *Ledger // nil: dead
+	now  func() time.Time
 }
 
 // memoryDir returns a folder that is fast to sync to where there is one: these tests are about order, not about disks.
@@ -66,7 +67,7 @@ func (w *world) at() gatehouse.Millis { return gatehouse.MillisOf(w.clock) }
 func (w *world) join(n int) {
 	for range n {
 		name := fmt.Sprintf("node-%s", gatehouse.RandomBase62(12))
-		w.nodes = append(w.nodes, &ledgerNode{dir: filepath.Join(w.dir, name), name: name})
+		w.nodes = append(w.nodes, &ledgerNode{dir: filepath.Join(w.dir, name), name: name, now: w.now})
 	}
 	for _, n := range w.nodes {
 		if n.l == nil {
@@ -78,7 +79,7 @@ func (w *world) join(n int) {
 func (w *world) start(n *ledgerNode) {
 	w.t.Helper()
 	var err error
-	n.l, err = open(context.Background(), Config{Dir: n.dir, DB: w.db, Node: n.name, Sync: time.Second, Now: w.now}, w.db.Record, (*os.File).Write)
+	n.l, err = open(context.Background(), Config{Dir: n.dir, DB: w.db, Node: n.name, Sync: time.Second, Now: n.now}, w.db.Record, (*os.File).Write)
 	if err != nil {
 		w.t.Fatalf("open %s: %v", n.name, err)
 	}

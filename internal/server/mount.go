@@ -106,6 +106,7 @@ func (n *nodeCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descFresh, descApplied, descHolds, descPending, descLag, descJournal, descRecord, descDropped, descRecovered, descRefused, descDrift, descExpires, descTraces, descInfo} {
 		ch <- d
 	}
+	describeBudgets(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -130,6 +131,7 @@ func (n *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(descRecord, float64(stats.RecordErrors))
 	counter(descDropped, float64(stats.DroppedDecisions))
 	gauge(descRecovered, float64(stats.Recovered))
+	collectBudgets(ch, n.ledger.Budgets())
 	for rule, count := range n.refused.all() {
 		counter(descRefused, float64(count), string(rule))
 	}

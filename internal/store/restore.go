@@ -227,6 +227,10 @@ func (r *restorer) begin(b *Backup) (*Restored, error) {
 	if err := r.exec("mark the restore", setMeta, metaRestoring, "begun"); err != nil {
 		return nil, err
 	}
+	// What is recorded again counts in no slice: whoever looks at a window next counts what was spent outside of slices anew.
+	if err := r.exec("let budgets be counted anew", "UPDATE budget_windows SET seeded_at = 0, created_at = $1", r.db.now().UnixMilli()); err != nil {
+		return nil, err
+	}
 	tables, err := r.db.ownTables(r.ctx, r.tx)
 	if err != nil {
 		return nil, err

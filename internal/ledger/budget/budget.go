@@ -38,6 +38,8 @@ type Crossing struct {
 type Accounts struct {
 	cfg   Config
 	stats counters
+	// pruned is when kept holds were last deleted; Refresh's own.
+	pruned gatehouse.Millis
 
 	mu      sync.Mutex
 	budgets map[string]*account

@@ -18,6 +18,8 @@ const (
 	// seedFor is how long after a window's row was made what was spent outside of slices is looked for, at growing intervals: usage of
 	// requests that the budget did not bind yet may arrive late.
 	seedFor gatehouse.Millis = 3_600_000
+	// pruneEvery is how often kept holds whose windows have ended are deleted, and how long after.
+	pruneEvery gatehouse.Millis = 60_000
 )
 
 // Refresh brings what this node knows and what the database knows together: it learns of amounts, of what other nodes spent, of what was
@@ -33,6 +35,12 @@ func (a *Accounts) Refresh(ctx context.Context) error {
 	}()
 	if len(busy) == 0 {
 		return nil
+	}
+	if now-a.pruned >= pruneEvery || now < a.pruned {
+		a.pruned = now
+		if _, err := a.cfg.DB.PruneKept(ctx, now-pruneEvery); err != nil {
+			return err
+		}
 	}
 	rows, err := a.look(ctx, busy, now)
 	if err != nil {

@@ -113,6 +113,7 @@ var Requests = []Cause{
 	{"503", "no_route", "", "no route of the deployment can be tried", "the operator looks at its routes: `gatehouse deployments status`"},
 	{"503", "no_route_in_region", "", "the project stays in a region, and no route of the deployment is there", "add a route to an upstream of the region"},
 	{"503", "accounting_unavailable", "", "the node cannot write its journal, and what cannot be counted is not served", "the operator looks at the disk below `data`"},
+	{"503", "budget_unavailable", "", "a budget has to be asked for in the database, and that does not answer", "try again; the operator looks at the database. docs/budgets.md says when a node has to ask"},
 	{"503", "ownership_unavailable", "", "the database is away and this node does not know the object", "try again"},
 	{"503", "spool_unavailable", "", "the node cannot write the request's body to disk", "the operator looks at the disk below `data`"},
 	{"503", "server_is_overloaded", "", "the node's memory for bodies, or its number of open requests, is used up", "try again; add a node, or raise `limits`"},
