@@ -22,6 +22,7 @@ type world struct {
 	now        time.Time
 	watch      *Watch
 	n          int
+	fresh      []gatehouse.Alert // what the last look found
 	budgetList []admin.BudgetStatus
 	creditInfo admin.CreditsInfo
 	// suspended are the keys that were to be stopped, with how.
