@@ -62,9 +62,12 @@ type Usage struct {
 	Batch          bool
 	Size           string // of images and videos, e.g. "1024x1024"
 	Quality        string // of images, e.g. "hd"
+	Source         string // of images, in OpenAI's words: "image.generation", "image.edit", "image.variation"
+	Labels         string // what the caller said in headers (see LabelHeader): "name=value", separated by commas, in the order of names
 	Units          Units
 	Cost           NanoUSD
-	CostKnown      bool // false: no price for this model; Cost is 0 and means nothing
+	CostKnown      bool  // false: no price for this model; Cost is 0 and means nothing
+	Parts          Parts // of Cost
 	Confidence     Confidence
 }
 
@@ -112,7 +115,8 @@ type Request struct {
 	Millis          int64      `json:"ms"`
 	FirstByteMillis int64      `json:"first_byte_ms,omitempty"`
 	ClientLeft      bool       `json:"client_left,omitempty"`
-	Work            string     `json:"work,omitempty"` // the object under whose id the usage is counted, when Confidence is Pending
+	Labels          string     `json:"labels,omitempty"` // as Usage.Labels
+	Work            string     `json:"work,omitempty"`   // the object under whose id the usage is counted, when Confidence is Pending
 }
 
 // Object is something an answer created and that later requests name by id. It belongs to the project that made it.

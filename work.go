@@ -23,6 +23,7 @@ type Work struct {
 	Size           string // of a video
 	Quality        string
 	Batch          bool
+	Labels         string // as Usage.Labels
 	At             Millis // when it began
 	Expires        Millis // not waited for any longer than this: settled at its reserve
 	Input          int64  // what is reserved, in tokens
@@ -69,4 +70,7 @@ type BatchModel struct {
 	Name     string `json:"name"`     // the deployment that the lines asked for
 	Upstream string `json:"upstream"` // what the upstream calls it, and what stands in the lines it got
 	Lines    int64  `json:"lines"`
+	// Most is what its lines may use at most altogether, and Open what of that has no upper bound, as bits of package bound.
+	Most Units `json:"most,omitzero"`
+	Open int64 `json:"open,omitempty"`
 }

@@ -55,6 +55,7 @@ func TestErrorBodies(t *testing.T) {
 		{"too many tokens", &gatehouse.Error{Kind: gatehouse.RateLimited, Code: "rate_limit_exceeded", Param: "tokens", Message: "Rate limit reached. Please try again in 3.89s.", RetryAfterMillis: 3890}},
 		{"slow down", &gatehouse.Error{Kind: gatehouse.RateLimited, Code: "slow_down", Message: "Slow down."}},
 		{"spend limit", spend},
+		{"spend limit, for good", &gatehouse.Error{Kind: gatehouse.RateLimited, Code: "credit_balance_exhausted", Message: "You exceeded your current quota, please check your plan and billing details.", NoRetry: true}},
 		{"unavailable", &gatehouse.Error{Kind: gatehouse.Unavailable, Code: "server_is_overloaded", Message: "No memory is left for bodies. Try again."}},
 		{"bad upstream", &gatehouse.Error{Kind: gatehouse.BadUpstream, Code: "upstream_credential_refused", Message: "The upstream refused our credential.", NoRetry: true}},
 		{"timeout", &gatehouse.Error{Kind: gatehouse.Timeout, Message: "The upstream did not answer within 600 s."}},

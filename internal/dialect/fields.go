@@ -126,6 +126,15 @@ var objectReferences = []FieldRule{
 	policy("items[].content", anything), policy("items[].encrypted_content", anything), policy("items[].result", anything),
 }
 
+// brought are what a request brings along beside text, or says where to fetch: it is counted otherwise than its bytes. Where
+// only a picture or a recording can stand, its bytes are none of the text; anywhere else, as in the schema of a tool, they may be.
+var brought = []FieldRule{
+	policy("**.image_url", strictjson.String),
+	policy("**.image_url.url", strictjson.String),
+	policy("**.file_data", strictjson.String),
+	policy("**.file_url", strictjson.String),
+}
+
 // innerModels are models that a request names beside its own: the image model of a tool, the judge of a moderation.
 var innerModels = []FieldRule{
 	model("tools[].model"),
@@ -166,7 +175,7 @@ var streaming = []FieldRule{
 }
 
 // answers are the fields of the Responses API.
-var answers = slices.Concat(objectReferences, innerModels, []FieldRule{
+var answers = slices.Concat(objectReferences, brought, innerModels, []FieldRule{
 	policy("stream", boolean),
 	policy("max_output_tokens", number),
 	policy("max_tool_calls", number),
@@ -179,6 +188,11 @@ var answers = slices.Concat(objectReferences, innerModels, []FieldRule{
 	policy("tools[].size", anything),
 	policy("tools[].quality", anything),
 	policy("tools[].partial_images", anything),
+	policy("input[].tools[].type", anything),
+	policy("input[].content[].image_url", anything),
+	policy("input[].content[].input_audio.data", anything),
+	policy("input[].output[].image_url", anything),
+	policy("input[].output.image_url", anything),
 	policy("prompt", anything),
 	policy("modalities", array),
 })
@@ -186,7 +200,9 @@ var answers = slices.Concat(objectReferences, innerModels, []FieldRule{
 // rules are the fields of the operations that call models, beside `model` itself. Every other operation with a JSON body reads
 // the objects it names, and those with a model what caps and streams its work.
 var rules = map[string][]FieldRule{
-	"chat.completions.create": slices.Concat(streaming, fileReferences, []FieldRule{
+	"chat.completions.create": slices.Concat(streaming, fileReferences, brought, []FieldRule{
+		policy("messages", anything),
+		policy("**.input_audio.data", str),
 		policy("max_tokens", number),
 		policy("max_completion_tokens", number),
 		policy("n", number),
@@ -198,6 +214,7 @@ var rules = map[string][]FieldRule{
 		policy("modalities", array),
 		policy("web_search_options", object),
 		policy("prediction", object),
+		policy("data_sources", anything), // Azure's: what is found there goes into the prompt
 		model("moderation.model"),
 		reference("messages[].audio.id", "audio"),
 	}, voice("audio.voice")),
@@ -221,7 +238,8 @@ var rules = map[string][]FieldRule{
 		policy("quality", text),
 		policy("partial_images", number),
 	},
-	"images.edit": slices.Concat(fileReferences, []FieldRule{
+	"images.edit": slices.Concat(fileReferences, brought, []FieldRule{
+		policy("images", anything),
 		policy("stream", boolean),
 		policy("n", number),
 		policy("size", text),
@@ -242,7 +260,7 @@ var rules = map[string][]FieldRule{
 }
 
 // work is what an operation that is not in rules reads when it may call a model.
-var work = slices.Concat(objectReferences, innerModels, []FieldRule{
+var work = slices.Concat(objectReferences, brought, innerModels, []FieldRule{
 	policy("stream", boolean),
 	policy("n", number),
 	policy("max_tokens", number),

@@ -80,10 +80,10 @@ const maxHint = 60 * time.Second
 
 // RetryHeaders calls set for the headers that tell an SDK whether and when to try again. A wait longer than SDKs obey is told
 // truthfully, with x-should-retry: false beside it, else openai-node would come back in half a second. What only a person can
-// mend, a quota or a spend limit, has no time at all.
+// mend, a quota or a spend limit that stands whatever open requests come to, has no time at all.
 func RetryHeaders(e *gatehouse.Error, set func(name, value string)) {
-	if types[e.Code] == "insufficient_quota" {
-		set("X-Should-Retry", "false")
+	if types[e.Code] == "insufficient_quota" && (e.NoRetry || e.RetryAfterMillis <= 0) {
+		set("X-Should-Retry", "false") // without Retry-After: time does not help
 		return
 	}
 	switch {

@@ -136,7 +136,9 @@ func TestRetryHeaders(t *testing.T) {
 		{gatehouse.Error{Kind: gatehouse.Unavailable, RetryAfterMillis: 60000}, http.Header{"X-Should-Retry": {"true"}, "Retry-After": {"60"}, "Retry-After-Ms": {"60000"}}},
 		{gatehouse.Error{Kind: gatehouse.RateLimited, RetryAfterMillis: 90000}, http.Header{"X-Should-Retry": {"false"}, "Retry-After": {"90"}, "Retry-After-Ms": {"90000"}}},
 		{gatehouse.Error{Kind: gatehouse.BadUpstream, NoRetry: true}, http.Header{"X-Should-Retry": {"false"}}},
-		{gatehouse.Error{Kind: gatehouse.RateLimited, Code: "insufficient_quota", RetryAfterMillis: 5}, http.Header{"X-Should-Retry": {"false"}}},
+		{gatehouse.Error{Kind: gatehouse.RateLimited, Code: "insufficient_quota"}, http.Header{"X-Should-Retry": {"false"}}},
+		{gatehouse.Error{Kind: gatehouse.RateLimited, Code: "credit_balance_exhausted", NoRetry: true, RetryAfterMillis: 5}, http.Header{"X-Should-Retry": {"false"}}},
+		{gatehouse.Error{Kind: gatehouse.RateLimited, Code: "project_spend_limit_exceeded", RetryAfterMillis: 5}, http.Header{"X-Should-Retry": {"true"}, "Retry-After": {"1"}, "Retry-After-Ms": {"5"}}},
 	} {
 		got := http.Header{}
 		RetryHeaders(&tt.e, got.Set)

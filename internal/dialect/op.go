@@ -69,6 +69,10 @@ type Op struct {
 	Refs    []PathRef  // objects the path names, outermost first
 	List    bool       // answers with objects of the whole upstream account
 
+	// Unknown says that nobody described the endpoint: a product's row for what it does not know. A request there that names a model is
+	// metered also where the product has no Meter, because it may well call one.
+	Unknown bool
+
 	Begins gatehouse.WorkKind // the work that goes on after an answer, counted by the object's id; "" for none
 	Shows  gatehouse.WorkKind // an answer shows how far such work is; it costs nothing itself
 
@@ -194,6 +198,7 @@ func build(rows []Op) []*Op {
 			o.Once = true
 		}
 		o.readWork()
+		o.readUnknown()
 		o.readFields()
 		o.InjectUsage = o.At.IncludeUsage >= 0
 		ops[i] = o

@@ -116,7 +116,7 @@ func TestABatchIsJudgedByItsLines(t *testing.T) {
 	}
 	in := g.batchInput("file-1")
 	if in == nil || in.Project != g.project || in.Upstream != up.ID || in.Endpoint != "/v1/chat/completions" || in.Lines != 2 || in.Output != 14 || in.Input < 100 ||
-		len(in.Models) != 2 || in.Models[0] != (gatehouse.BatchModel{Name: "large", Upstream: "gpt-4o", Lines: 1}) || in.Models[1].Name != "small" {
+		len(in.Models) != 2 || in.Models[0] != (gatehouse.BatchModel{Name: "large", Upstream: "gpt-4o", Lines: 1, Most: gatehouse.Units{Input: in.Input / 2, Output: 7}}) || in.Models[1].Name != "small" {
 		t.Fatalf("on record: %+v", in)
 	}
 	if o := g.object("file-1"); o == nil || o.Project != g.project {

@@ -12,6 +12,7 @@ import (
 	"gatehouse"
 	"gatehouse/internal/dialect"
 	"gatehouse/internal/dialect/batch"
+	"gatehouse/internal/dialect/bound"
 	"gatehouse/internal/dialect/form"
 	"gatehouse/internal/gateway/outbound"
 	"gatehouse/internal/ledger"
@@ -35,8 +36,11 @@ type batchCall struct {
 
 // batchModel is one model of a file being read.
 type batchModel struct {
-	lines int64
-	names map[string]string // what each upstream that has it calls it, by the upstream's id
+	lines  int64
+	names  map[string]string // what each upstream that has it calls it, by the upstream's id
+	limits bound.Model       // the greatest of any of them
+	most   gatehouse.Units   // of its lines altogether
+	open   int64
 }
 
 // isBatchInput reports whether the call uploads the input of a batch.
@@ -85,7 +89,7 @@ func (x *exchange) routeBatchInput() error {
 		x.plan.add(up, "", noRoute, nil)
 	}
 	for name, m := range b.models {
-		b.Models = append(b.Models, gatehouse.BatchModel{Name: name, Lines: m.lines})
+		b.Models = append(b.Models, gatehouse.BatchModel{Name: name, Lines: m.lines, Most: m.most, Open: m.open})
 	}
 	slices.SortFunc(b.Models, func(a, c gatehouse.BatchModel) int { return cmp.Compare(a.Name, c.Name) })
 	return x.consult()
@@ -149,11 +153,23 @@ func (x *exchange) judgeLine(b *batchCall, l *batch.Line, objects *belongings) e
 		return &gatehouse.Error{Kind: gatehouse.Invalid, Code: batch.CodeSpread, Param: "model",
 			Message: "no upstream can take this line and all before it. The lines of one file go to one upstream: put models, and objects, of different ones into files of their own."}
 	}
-	up := b.ways[0]
 	b.Lines++
-	b.Input += int64(len(l.Body))
-	of := prices.Of{Organization: x.id.Principal.Organization, Dialect: up.Dialect, Upstream: up.Name, Model: m.names[up.ID], Tier: prices.Batch, At: x.record.At}
-	b.Output += outputBound(l.Op, f, x.g.cfg.Ledger.Prices(), &of)
+	ask := bound.Read(l.Op, f, int64(len(l.Body)), refers(b.refs))
+	ask.Video = videoOf(l.Op, f)
+	most := ask.Of(&m.limits)
+	m.most.Add(most.Units)
+	for fee := range most.Fees {
+		m.most.Add(fee)
+	}
+	m.open |= int64(most.Open)
+	if most.Tools&bound.ImageTool != 0 {
+		m.open |= int64(bound.OpenTools) // pictures that a tool makes have a price that a batch is not held to
+	}
+	if most.Guessed {
+		m.open |= guessedBit
+	}
+	b.Input += most.Units.Input
+	b.Output += most.Units.Output
 	return nil
 }
 
@@ -182,6 +198,7 @@ func (x *exchange) batchModel(b *batchCall, op *dialect.Op, name string) (*batch
 			m.names[up.ID] = name
 		}
 		ways = append(ways, up)
+		x.widen(&m.limits, up, m.names[up.ID])
 	}
 	if len(ways) == 0 {
 		if err := x.outOfRegion("Deployment `"+clip(name)+"`", x.routesTo(dep)...); err != nil {
@@ -194,6 +211,53 @@ func (x *exchange) batchModel(b *batchCall, op *dialect.Op, name string) (*batch
 		b.ways = ways
 	}
 	return m, nil
+}
+
+// widen makes limits the greatest of what they are and of a model at an upstream. A limit that one of them does not have is not known.
+func (x *exchange) widen(limits *bound.Model, up *gatehouse.Upstream, model string) {
+	of := prices.Of{Organization: x.id.Principal.Organization, Dialect: up.Dialect, Upstream: up.Name, Model: model, Tier: prices.Batch, At: x.record.At}
+	l, _ := x.g.cfg.Ledger.Prices().Limits(&of)
+	if limits.Name == "" {
+		*limits = bound.Model{Name: model, Context: l.Context, Input: l.Input, Output: l.Output}
+		return
+	}
+	wider := func(known *int64, n int64) {
+		if *known = max(*known, n); n == 0 {
+			*known = 0
+		}
+	}
+	wider(&limits.Context, l.Context)
+	wider(&limits.Input, l.Input)
+	wider(&limits.Output, l.Output)
+	if bound.PictureTokens(model) > bound.PictureTokens(limits.Name) {
+		limits.Name = model
+	}
+}
+
+// guessedBit in the Open of a batch's model says that nothing caps the output of a line but its model.
+const guessedBit = 1 << 8
+
+// most fills the charge of a batch from what its lines may use at most, and returns what of that has no end.
+func (b *batchCall) most(x *exchange) reach {
+	c := &x.charge
+	up := x.plan.steps[0].upstream
+	all := reach{priced: true}
+	c.Bound = 0
+	for i := range b.Models {
+		m := &b.Models[i]
+		of := prices.Of{Organization: c.Organization, Dialect: up.Dialect, Upstream: up.Name, Model: m.Upstream, Tier: prices.Batch, At: c.At}
+		most := m.Most
+		if most == (gatehouse.Units{}) { // its file was read before anybody asked for a bound
+			most = gatehouse.Units{Input: b.Input, Output: b.Output}
+		}
+		money, priced := x.g.cfg.Ledger.Prices().Bound(&of, &most)
+		c.Bound += money
+		all.priced = all.priced && priced
+		all.open |= bound.Open(m.Open & (guessedBit - 1))
+		all.guessed = all.guessed || m.Open&guessedBit != 0
+	}
+	c.BoundKnown = all.priced && all.open == 0
+	return all
 }
 
 // mayCall checks the key's policy for an operation and a model beside the exchange's own, which stays what is checked again.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse"
 	"gatehouse/internal/admin"
 )
 
@@ -96,20 +97,29 @@ func BenchmarkExchange(b *testing.B) {
 	stream := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n" +
 		fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", events.Len(), events.String()))
 	for _, c := range []struct {
-		name  string
-		body  string
-		wire  []byte
-		model string
+		name    string
+		body    string
+		wire    []byte
+		model   string
+		budgets bool
 	}{
-		{"chat-2KB", `{"model":"gpt-4o","messages":[{"role":"user","content":"` + pad(2000) + `"}]}`, plain, ""},
-		{"chat-2KB-renamed", `{"model":"gpt-4o","messages":[{"role":"user","content":"` + pad(2000) + `"}]}`, plain, "gpt-4o-eu"},
-		{"chat-100KB", `{"model":"gpt-4o","messages":[{"role":"user","content":"` + pad(100_000) + `"}]}`, plain, ""},
-		{"stream-50-chunks", `{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"` + pad(500) + `"}]}`, stream, ""},
+		{"chat-2KB", `{"model":"gpt-4o","messages":[{"role":"user","content":"` + pad(2000) + `"}]}`, plain, "", false},
+		{"chat-2KB-4-budgets", `{"model":"gpt-4o","messages":[{"role":"user","content":"` + pad(2000) + `"}]}`, plain, "", true},
+		{"chat-2KB-renamed", `{"model":"gpt-4o","messages":[{"role":"user","content":"` + pad(2000) + `"}]}`, plain, "gpt-4o-eu", false},
+		{"chat-100KB", `{"model":"gpt-4o","messages":[{"role":"user","content":"` + pad(100_000) + `"}]}`, plain, "", false},
+		{"stream-50-chunks", `{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"` + pad(500) + `"}]}`, stream, "", false},
+		{"stream-50-chunks-4-budgets", `{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"` + pad(500) + `"}]}`, stream, "", true},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			g := newGate(b)
 			g.upstream("up", fastUpstream(b, c.wire))
 			g.deploy("gpt-4o", admin.RouteSpec{Upstream: "up", Model: c.model})
+			if c.budgets {
+				g.budget(1e6)
+				for scope, subject := range map[gatehouse.Scope]string{gatehouse.ScopeProject: g.project, gatehouse.ScopeUser: g.user, gatehouse.ScopeKey: g.key.Key.ID} {
+					g.budget(1e6, func(b *gatehouse.Budget) { b.Name, b.Scope, b.Subject = string(scope), scope, subject })
+				}
+			}
 			template, err := http.NewRequest("POST", "http://gate/v1/chat/completions", nil)
 			must(b, err)
 			template.RemoteAddr = "127.0.0.1:5000"

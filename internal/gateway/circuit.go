@@ -266,6 +266,7 @@ func (x *exchange) circuitOpen() error {
 // lately. What is no longer configured is forgotten.
 func (g *Gateway) Health() []gatehouse.RouteHealth {
 	g.board.Forget(func(up string) bool { return g.cfg.Catalog.Upstream(up) == nil }, func(dep *gatehouse.Deployment) bool { return !g.cfg.Catalog.Live(dep) })
+	g.typicals.forget(g.cfg.Catalog.Live)
 	return g.board.Report(g.cfg.Now())
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"gatehouse/internal/dialect"
 	"gatehouse/internal/dialect/form"
+	"gatehouse/internal/dialect/usage"
 )
 
 // formField is the field of a form that names the model.
@@ -25,6 +26,9 @@ func (x *exchange) readForm() error {
 	bufp := copyPool.Get().(*[]byte)
 	defer copyPool.Put(bufp)
 	var head []byte
+	if x.call.Op.Usage == usage.Transcription {
+		scanner.KeepFiles = formFile // its size says how long the audio may be
+	}
 	if x.call.Op.BatchInput {
 		// The purpose decides what the file is, and may stand behind it. Where it stands before, nothing has to wait.
 		scanner.KeepFiles = formFile

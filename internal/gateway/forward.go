@@ -45,6 +45,11 @@ func (x *exchange) forward() (*outbound.Response, error) {
 		}
 		resp, err := x.try(s)
 		next, wait := x.again(resp, err)
+		if err != nil && x.unansweredBy(err) {
+			if err := x.lose(next); err != nil {
+				return nil, err
+			}
+		}
 		switch {
 		case next == nil && err != nil:
 			return nil, x.upstreamError(err)

@@ -24,6 +24,9 @@ type Metrics struct {
 	output   atomic.Uint64
 	attempts atomic.Uint64
 	left     atomic.Uint64
+	cut      atomic.Uint64 // streams, for want of money
+	over     atomic.Uint64 // requests that cost more than was held for them
+	overNano atomic.Uint64 // and by how much, in nano-USD
 }
 
 // opCounters counts one operation: by the caller's dialect and the class of the status.
@@ -58,6 +61,10 @@ func (m *Metrics) observe(x *exchange) {
 	if x.settled && !x.settlement.Released {
 		m.input.Add(uint64(max(x.settlement.Units.Input, 0)))
 		m.output.Add(uint64(max(x.settlement.Units.Output, 0)))
+		if over := x.settlement.Cost - x.charge.Bound; x.capped && x.charge.BoundKnown && over > 0 {
+			m.over.Add(1)
+			m.overNano.Add(uint64(over))
+		}
 	}
 }
 
@@ -72,12 +79,15 @@ var (
 	descAside    = prometheus.NewDesc("gatehouse_routes_aside", "Routes that are tried last, by state and reason.", []string{"state", "reason"}, nil)
 	descOpened   = prometheus.NewDesc("gatehouse_routes_failed_total", "How often a circuit opened or a route was set aside, by reason.", []string{"reason"}, nil)
 	descNoRetry  = prometheus.NewDesc("gatehouse_retries_refused_total", "Retries that an upstream's retry budget did not allow.", nil, nil)
+	descCut      = prometheus.NewDesc("gatehouse_streams_cut_for_spend_total", "Streams that were cut because what was held for them and the rest of a budget were used up.", nil, nil)
+	descOver     = prometheus.NewDesc("gatehouse_requests_over_hold_total", "Requests under a hard budget that cost more than was held for them.", nil, nil)
+	descOverUSD  = prometheus.NewDesc("gatehouse_over_hold_usd_total", "What requests under a hard budget cost beyond what was held for them, in US dollars.", nil, nil)
 	descLeft     = prometheus.NewDesc("gatehouse_clients_left_total", "Requests whose caller left before the answer ended.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRequests, descSeconds, descOpen, descMemory, descTokens, descAttempts, descCircuits, descAside, descOpened, descNoRetry, descLeft} {
+	for _, d := range []*prometheus.Desc{descRequests, descSeconds, descOpen, descMemory, descTokens, descAttempts, descCircuits, descAside, descOpened, descNoRetry, descLeft, descCut, descOver, descOverUSD} {
 		ch <- d
 	}
 }
@@ -118,6 +128,9 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(descTokens, m.output.Load(), "output")
 	counter(descAttempts, m.attempts.Load())
 	counter(descLeft, m.left.Load())
+	counter(descCut, m.cut.Load())
+	counter(descOver, m.over.Load())
+	ch <- prometheus.MustNewConstMetric(descOverUSD, prometheus.CounterValue, float64(m.overNano.Load())/1e9)
 	routes, counts := m.health()
 	type standing struct {
 		desc          *prometheus.Desc

@@ -15,7 +15,6 @@ import (
 	"gatehouse/internal/authn"
 	"gatehouse/internal/dialect"
 	"gatehouse/internal/dialect/sse"
-	"gatehouse/internal/dialect/usage"
 	"gatehouse/internal/gateway/outbound"
 )
 
@@ -310,6 +309,11 @@ func (x *exchange) feed(resp *outbound.Response, body io.Reader) (end, err error
 	if err := x.tap.Feed((*bufp)[:n], x.emitEvent()); err != nil {
 		return nil, err
 	}
+	if x.tap.TextBytes() > x.watch && !x.settled {
+		if err := x.holdMore(); err != nil {
+			return nil, x.cutForMoney(err)
+		}
+	}
 	return end, x.flush()
 }
 
@@ -398,16 +402,7 @@ func (x *exchange) broken(err error) error {
 	if x.tapped && !x.record.ClientLeft {
 		// SDKs raise what stands in an event's error; then the connection ends, so that nobody takes the stream for complete.
 		e := gatehouse.Error{Kind: gatehouse.BadUpstream, Code: x.record.Rule, Message: "The stream ended before it was complete. `gatehouse explain " + x.record.ID + "` says why."}
-		form := dialect.EventNamed
-		if x.call.Op.Usage == usage.Chat || x.call.Op.Usage == usage.Completions {
-			form = dialect.EventUnnamed
-		}
-		if err := x.settle(); err != nil {
-			x.g.cfg.Logger.Error("settlement waits for the journal", "request_id", x.record.ID, "error", err)
-		}
-		if x.write(dialect.AppendStreamError(nil, x.call.Face, form, &e)) == nil {
-			_ = x.flush() // the caller may be gone; nothing more can be done for it
-		}
+		x.lastEvent(&e)
 	}
 	return nil
 }

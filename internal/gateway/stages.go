@@ -11,10 +11,8 @@ import (
 	"gatehouse"
 	"gatehouse/internal/authn"
 	"gatehouse/internal/dialect"
-	"gatehouse/internal/dialect/strictjson"
 	"gatehouse/internal/dialect/usage"
 	"gatehouse/internal/ledger"
-	"gatehouse/internal/ledger/prices"
 	"gatehouse/internal/otlp"
 	"gatehouse/internal/secret"
 )
@@ -144,58 +142,6 @@ func (x *exchange) innerModel(ref *dialect.Reference) error {
 	return nil
 }
 
-// reserve holds what the request may cost at most. Operations that cost nothing are not held.
-func (x *exchange) reserve() error {
-	if x.call.Op.Meter == "" {
-		return nil
-	}
-	first := &x.plan.steps[0]
-	p := &x.id.Principal
-	x.charge = ledger.Charge{
-		RequestID: x.record.ID, Organization: p.Organization, Project: p.Project, Key: p.Actor.Key, User: p.Actor.User, ServiceAccount: p.Actor.ServiceAccount,
-		Product: x.call.Op.Meter, Model: x.record.Model, Dialect: first.upstream.Dialect, Upstream: first.upstream.Name, UpstreamModel: first.model, ServiceTier: x.tier,
-		At: x.record.At, Input: max(x.body.size, 1), VideoMilliseconds: x.videoBound(),
-		Budgets: x.g.cfg.Catalog.Budgets(x.id.Key, p.Project),
-	}
-	of := x.charge.Priced()
-	x.charge.Output = outputBound(x.call.Op, x.fields, x.g.cfg.Ledger.Prices(), &of)
-	if x.batch != nil {
-		x.batch.charge(&x.charge)
-	}
-	if err := x.g.cfg.Ledger.Reserve(x.ctx, &x.charge, &x.hold); err != nil {
-		return err
-	}
-	x.held = true
-	return nil
-}
-
-// outputBound is the most tokens the answer to a call with these fields may have: what the request caps it to, else what the model
-// can do at most.
-func outputBound(op *dialect.Op, f *strictjson.Result, table *prices.Table, of *prices.Of) int64 {
-	at := &op.At
-	var limit int64
-	for _, i := range [...]int{at.MaxCompletionTokens, at.MaxTokens, at.MaxOutputTokens} {
-		if n, ok := f.Int(f.Span(i)); ok && n >= 0 {
-			limit = max(limit, n)
-		}
-	}
-	if limit == 0 {
-		switch op.Usage {
-		case usage.Chat, usage.Completions, usage.Responses, usage.Run:
-			if l, ok := table.Limits(of); ok {
-				limit = l.Output
-			}
-		}
-	}
-	times := int64(1)
-	for _, i := range [...]int{at.N, at.BestOf} {
-		if n, ok := f.Int(f.Span(i)); ok && n > times && n < 1<<20 {
-			times = n
-		}
-	}
-	return min(limit, 1<<40) * times
-}
-
 // settle records what the exchange cost. It runs once, before the caller can know that the answer is complete; every later call
 // does nothing. Its error means that the settlement is not on disk yet: the answer must not be completed.
 func (x *exchange) settle() error {
@@ -212,8 +158,12 @@ func (x *exchange) settle() error {
 	if model == "" {
 		x.settlement.UpstreamModel = x.answer.model
 	}
+	// What an answer used that broke off, or never came to an end for its caller, only the upstream knows: the rest of the hold stays.
+	x.settlement.Keep = confidence == gatehouse.Estimated && !x.complete && x.record.Rule != "upstream_refused"
 	x.beginWork()
-	return x.hold.Settle(&x.settlement)
+	err := x.hold.Settle(&x.settlement)
+	x.learn()
+	return err
 }
 
 // count returns what the answer used: what the upstream reported, else an estimate from the bytes that passed.

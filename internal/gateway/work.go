@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"gatehouse"
+	"gatehouse/internal/dialect"
+	"gatehouse/internal/dialect/strictjson"
 	"gatehouse/internal/dialect/usage"
 	"gatehouse/internal/dialect/work"
 )
@@ -39,6 +41,7 @@ func (x *exchange) beginWork() {
 	}
 	if x.unanswered() && (kind != gatehouse.WorkResponse || x.background) {
 		// It may be at work, and nobody knows its name: what it may cost at most stands.
+		x.settlement.Bound = true
 		x.settlement.Units = gatehouse.Units{Input: x.charge.Input, Output: x.charge.Output, VideoMilliseconds: x.charge.VideoMilliseconds}
 		return
 	}
@@ -119,20 +122,31 @@ func (x *exchange) videoBound() int64 {
 	if x.call.Op.Begins != gatehouse.WorkVideo {
 		return 0
 	}
-	text := ""
 	if form := x.body.form; form != nil {
-		text, _ = form.scanner.Value("seconds")
-	} else {
-		span := x.fields.Span(x.call.Op.At.Seconds)
-		var ok bool
-		if text, ok = x.fields.Text(span); !ok && span.Kind != 0 {
-			text = string(x.fields.Raw(span))
-		}
+		text, _ := form.scanner.Value("seconds")
+		return videoLength(x.call.Op, text)
 	}
-	if ms, ok := usage.Milliseconds([]byte(text)); ok && ms > 0 {
+	return videoOf(x.call.Op, x.fields)
+}
+
+// videoOf is videoBound of a JSON body.
+func videoOf(op *dialect.Op, f *strictjson.Result) int64 {
+	if op.Begins != gatehouse.WorkVideo {
+		return 0
+	}
+	span := f.Span(op.At.Seconds)
+	text, ok := f.Text(span)
+	if !ok && span.Kind != 0 {
+		text = string(f.Raw(span))
+	}
+	return videoLength(op, text)
+}
+
+func videoLength(op *dialect.Op, seconds string) int64 {
+	if ms, ok := usage.Milliseconds([]byte(seconds)); ok && ms > 0 {
 		return ms
 	}
-	if x.call.Op.Name == videosCreate {
+	if op.Name == videosCreate {
 		return defaultVideo
 	}
 	return longestVideo

@@ -216,8 +216,8 @@ func TestACallerThatLeavesWorkInTheBackground(t *testing.T) {
 	}
 }
 
-// TestWorkWhoseAnswerNeverCame lets the upstream break off after it had the whole request: what it may cost at most stands, under
-// the request's own id, for nobody knows the object's.
+// TestWorkWhoseAnswerNeverCame lets the upstream break off after it had the whole request: what it may cost at most stands, on a
+// line of its own, for nobody knows what became of it.
 func TestWorkWhoseAnswerNeverCame(t *testing.T) {
 	g, s, _, _ := newWorkGate(t)
 	for name, c := range map[string]struct {
@@ -229,7 +229,7 @@ func TestWorkWhoseAnswerNeverCame(t *testing.T) {
 		"a video": {"/v1/videos", `{"model":"smart","prompt":"a cat","seconds":"8"}`,
 			func(u *gatehouse.Units, _ int64) bool { return u.VideoMilliseconds == 8000 }},
 		"a response in the foreground": {"/v1/responses", `{"model":"smart","input":"x","max_output_tokens":70000}`,
-			func(u *gatehouse.Units, sent int64) bool { return u.Output == 0 && u.Input > 0 && u.Input < sent }},
+			func(u *gatehouse.Units, sent int64) bool { return u.Output == 70000 && u.Input >= sent }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.set(func(*gatehousetest.Exchange) error { return errors.New("the server ends before it answers") })
@@ -238,8 +238,11 @@ func TestWorkWhoseAnswerNeverCame(t *testing.T) {
 				t.Fatalf("answer %d %s", a.status, a.body)
 			}
 			g.flush()
-			u := g.usage(a.id())
-			if u == nil || u.Confidence != gatehouse.Estimated || !c.units(&u.Units, int64(len(c.body))) {
+			if u := g.usage(a.id()); u != nil {
+				t.Errorf("the request itself has %+v", u)
+			}
+			u := g.usage(a.id() + "/1")
+			if u == nil || u.Confidence != gatehouse.Unanswered || !u.CostKnown || u.Cost == 0 || !c.units(&u.Units, int64(len(c.body))) {
 				t.Errorf("usage = %+v", u)
 			}
 		})

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"gatehouse"
+	"gatehouse/internal/ledger/prices"
 	"gatehouse/internal/store"
 )
 
@@ -243,7 +244,7 @@ func (d *drainer) add(rec frame, segment uint64) {
 	var err error
 	switch rec.kind {
 	case kindSettled:
-		err = e.settled(rec.payload, rec.version)
+		err = e.settled(rec.payload, rec.version, d.l.Prices())
 	case kindDecision:
 		e.request, err = decodeRefusal(rec.payload, rec.version)
 		if err == nil && e.request.Rule == RuleServed {
@@ -254,7 +255,7 @@ func (d *drainer) add(rec frame, segment uint64) {
 		o, err = decodeObject(rec.payload, rec.version)
 		e.object, e.gone = &o, rec.kind == kindDisown
 	case kindBatchInput:
-		e.batch, err = decodeBatchInput(rec.payload)
+		e.batch, err = decodeBatchInput(rec.payload, rec.version)
 	default:
 		return // held records and checkpoints are for recovery
 	}
@@ -269,12 +270,15 @@ func (d *drainer) add(rec frame, segment uint64) {
 }
 
 // settled takes what a settled record says.
-func (e *entry) settled(payload []byte, version byte) error {
+func (e *entry) settled(payload []byte, version byte, table *prices.Table) error {
 	s, err := decodeSettled(payload, version)
 	if err != nil {
 		return err
 	}
 	e.usage, e.request, e.work, e.ends, e.charge, e.counts = s.usage, s.request, s.work, s.ends, s.charge, s.counts
+	if e.usage != nil && e.usage.CostKnown {
+		e.usage.Parts = table.Split(&s.of, &e.usage.Units, e.usage.Cost)
+	}
 	switch {
 	case s.request != nil:
 		e.key, e.lastUse = s.request.Key, s.request.At

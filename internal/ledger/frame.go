@@ -39,7 +39,8 @@ const (
 	// payloadVersion is what this program writes. A journal with a higher one is refused when it is opened. 2 added the length of
 	// videos and trained tokens to the units, the length of videos to a charge, and the work to a decision;
 	// 3 added what made it to an object; 4 added calls of hosted tools to the units, and size, quality and priced-as to a charge;
-	// 5 added the bound and the windows of budgets to a charge, and what is kept to a settlement.
+	// 5 added the source of images, labels, the bound and the windows of budgets to a charge, labels to a refusal, what is kept to a
+	// settlement, and what its lines may use at most to a model of a batch's input.
 	payloadVersion = 5
 	// maxPayload bounds one record, and with it what a damaged length can make a reader load.
 	maxPayload = 1 << 20

@@ -30,6 +30,8 @@ type Charge struct {
 	PricedAs      string // the model's name in the table of prices, where the route says one
 	Size          string // of images and videos, as asked for, then as answered
 	Quality       string // of images
+	Source        string // of images, as in gatehouse.Usage
+	Labels        string // what the caller said in headers, as in gatehouse.Usage; nothing that decides looks at it
 	Batch         bool
 	At            gatehouse.Millis
 	Input         int64 // upper bound in tokens
@@ -240,7 +242,7 @@ func (c *Charge) settle(s *Settlement) {
 func (c *Charge) begin(w *gatehouse.Work) {
 	w.Request, w.Organization, w.Project, w.Key, w.User, w.ServiceAccount = c.RequestID, c.Organization, c.Project, c.Key, c.User, c.ServiceAccount
 	w.Product, w.Model, w.Upstream, w.Dialect, w.UpstreamModel, w.ServiceTier = c.Product, c.Model, c.Upstream, c.Dialect, c.UpstreamModel, c.ServiceTier
-	w.PricedAs, w.Size, w.Quality = c.PricedAs, c.Size, c.Quality
+	w.PricedAs, w.Size, w.Quality, w.Labels = c.PricedAs, c.Size, c.Quality, c.Labels
 	w.Batch, w.At, w.Input, w.Output, w.VideoMilliseconds = c.Batch, c.At, c.Input, c.Output, c.VideoMilliseconds
 	w.Bound, w.Node, w.Budgets = c.Bound, c.node, c.windows()
 }

@@ -177,7 +177,7 @@ func TestSettledReachesTheDatabaseWhole(t *testing.T) {
 	flush(t, l)
 	want := gatehouse.Usage{
 		ID: "req_1", At: 1_700_000_000_000, Organization: "org-1", Project: "proj_1", Key: "key_1", User: "user-1", Product: "completions", Model: "gpt-4o",
-		UpstreamModel: "gpt-4o-2024-08-06", Upstream: "upst_1", Units: gatehouse.Units{Input: 19, Output: 10}, Cost: 147500, CostKnown: true, Confidence: gatehouse.Reported,
+		UpstreamModel: "gpt-4o-2024-08-06", Upstream: "upst_1", Units: gatehouse.Units{Input: 19, Output: 10}, Cost: 147500, CostKnown: true, Parts: gatehouse.Parts{Input: 47500, Output: 100000}, Confidence: gatehouse.Reported,
 	}
 	if got := k.usage["req_1"]; got != want {
 		t.Errorf("usage = %+v\nwant    %+v", got, want)

@@ -8,6 +8,7 @@ import (
 
 	"gatehouse"
 	"gatehouse/internal/ledger/budget"
+	"gatehouse/internal/ledger/prices"
 	"gatehouse/internal/store"
 )
 
@@ -93,6 +94,8 @@ func appendCharge(b []byte, c *Charge) []byte {
 	b = appendText(b, c.PricedAs)
 	b = appendText(b, c.Size)
 	b = appendText(b, c.Quality)
+	b = appendText(b, c.Source)
+	b = appendText(b, c.Labels)
 	b = binary.AppendVarint(b, int64(c.Bound))
 	windows := c.windows()
 	b = binary.AppendUvarint(b, uint64(len(windows)))
@@ -210,7 +213,7 @@ func appendRefusal(b []byte, r *gatehouse.Request) []byte {
 	if r.Units != nil {
 		b = appendUnits(b, r.Units)
 	}
-	return appendDecision(b, r)
+	return appendText(appendDecision(b, r), r.Labels)
 }
 
 // appendObject is the payload of own and disown records.
@@ -346,6 +349,8 @@ func (f *fields) charge(c *Charge, version byte) {
 	if version < 5 {
 		return
 	}
+	c.Source = f.text()
+	c.Labels = f.text()
 	c.BoundKnown, c.work = flags&flagBoundKnown != 0, flags&flagWorkEnds != 0
 	c.Bound = gatehouse.NanoUSD(f.number())
 	n := f.count()
@@ -420,6 +425,7 @@ type settledRecord struct {
 	ends    string             // the work whose usage this is
 	charge  *store.Charge      // what the usage costs budgets; nil: none bound it
 	counts  gatehouse.NanoUSD  // what counts as spent of a hold that this settles, in the windows of its charge or its work
+	of      prices.Of          // what the usage is priced as
 }
 
 func decodeSettled(payload []byte, version byte) (settledRecord, error) {
@@ -437,7 +443,7 @@ func decodeSettled(payload []byte, version byte) (settledRecord, error) {
 	s.CostKnown = flags&flagCostKnown != 0
 	var r *gatehouse.Request
 	if flags&flagDecision != 0 {
-		r = &gatehouse.Request{ID: c.RequestID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, UpstreamModel: c.UpstreamModel}
+		r = &gatehouse.Request{ID: c.RequestID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, UpstreamModel: c.UpstreamModel, Labels: c.Labels}
 		f.decision(r, version)
 	}
 	var w *gatehouse.Work
@@ -461,7 +467,7 @@ func decodeSettled(payload []byte, version byte) (settledRecord, error) {
 	u := &gatehouse.Usage{
 		ID: c.UsageID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, User: c.User,
 		ServiceAccount: c.ServiceAccount, Product: c.Product, Model: c.Model, UpstreamModel: c.UpstreamModel, Upstream: c.Upstream,
-		ServiceTier: c.ServiceTier, Batch: c.Batch, Size: c.Size, Quality: c.Quality, Units: s.Units, Cost: s.Cost, CostKnown: s.CostKnown, Confidence: s.Confidence,
+		ServiceTier: c.ServiceTier, Batch: c.Batch, Size: c.Size, Quality: c.Quality, Source: c.Source, Labels: c.Labels, Units: s.Units, Cost: s.Cost, CostKnown: s.CostKnown, Confidence: s.Confidence,
 	}
 	if u.ID == "" {
 		u.ID = c.RequestID
@@ -469,7 +475,7 @@ func decodeSettled(payload []byte, version byte) (settledRecord, error) {
 	if r != nil {
 		r.Units, r.Cost, r.CostKnown, r.Confidence = &u.Units, u.Cost, u.CostKnown, u.Confidence
 	}
-	out := settledRecord{usage: u, request: r}
+	out := settledRecord{usage: u, request: r, of: c.Priced()}
 	if !strings.HasPrefix(c.UsageID, c.RequestID+"/") { // that is an attempt
 		out.ends = c.UsageID
 	}
@@ -521,6 +527,9 @@ func decodeRefusal(payload []byte, version byte) (*gatehouse.Request, error) {
 		f.units(r.Units, version)
 	}
 	f.decision(r, version)
+	if version >= 5 {
+		r.Labels = f.text()
+	}
 	return r, f.done()
 }
 

@@ -104,7 +104,7 @@ func TestRecords(t *testing.T) {
 		want := gatehouse.Usage{
 			ID: c.UsageID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, User: c.User, ServiceAccount: c.ServiceAccount,
 			Product: c.Product, Model: c.Model, UpstreamModel: c.UpstreamModel, Upstream: c.Upstream, ServiceTier: c.ServiceTier, Batch: c.Batch,
-			Size: c.Size, Quality: c.Quality,
+			Size: c.Size, Quality: c.Quality, Source: c.Source, Labels: c.Labels,
 			Units: s.Units, Cost: s.Cost, CostKnown: s.CostKnown, Confidence: cleaned(s.Confidence),
 		}
 		if want.ID == "" {
@@ -122,6 +122,7 @@ func TestRecords(t *testing.T) {
 		}
 		r = cleaned(r)
 		r.ID, r.At, r.Organization, r.Project, r.Key, r.UpstreamModel = c.RequestID, c.At, c.Organization, c.Project, c.Key, c.UpstreamModel
+		r.Labels = c.Labels
 		r.Units, r.Cost, r.CostKnown, r.Confidence = &s.Units, s.Cost, s.CostKnown, want.Confidence
 		if !reflect.DeepEqual(*q, r) {
 			t.Fatalf("request = %+v\nwant      %+v", *q, r)
@@ -136,7 +137,7 @@ func TestRecords(t *testing.T) {
 		}
 		var in gatehouse.BatchInput
 		anyOf(t, reflect.ValueOf(&in).Elem())
-		if got, err := decodeBatchInput(appendBatchInput(nil, &in)); err != nil || !reflect.DeepEqual(*got, cleaned(in)) {
+		if got, err := decodeBatchInput(appendBatchInput(nil, &in), payloadVersion); err != nil || !reflect.DeepEqual(*got, cleaned(in)) {
 			t.Fatalf("batch input = %+v, %v\nwant %+v", got, err, in)
 		}
 	})
@@ -230,8 +231,8 @@ func FuzzRecord(f *testing.F) {
 				}
 			}
 		case kindBatchInput:
-			if in, err := decodeBatchInput(payload); err == nil {
-				if again, err := decodeBatchInput(appendBatchInput(nil, in)); err != nil || !reflect.DeepEqual(again, in) {
+			if in, err := decodeBatchInput(payload, payloadVersion); err == nil {
+				if again, err := decodeBatchInput(appendBatchInput(nil, in), payloadVersion); err != nil || !reflect.DeepEqual(again, in) {
 					t.Fatalf("batch input %+v becomes %+v, %v", in, again, err)
 				}
 			}

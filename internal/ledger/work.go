@@ -35,7 +35,7 @@ func (l *Ledger) SettleWork(w *gatehouse.Work, o *Outcome) error {
 	c := Charge{
 		RequestID: w.Request, UsageID: w.ID, Organization: w.Organization, Project: w.Project, Key: w.Key, User: w.User, ServiceAccount: w.ServiceAccount,
 		Product: w.Product, Model: w.Model, Dialect: w.Dialect, Upstream: w.Upstream, UpstreamModel: w.UpstreamModel, ServiceTier: w.ServiceTier,
-		Batch: w.Batch, At: w.At, PricedAs: w.PricedAs, Size: w.Size, Quality: w.Quality, node: w.Node, work: true,
+		Batch: w.Batch, At: w.At, PricedAs: w.PricedAs, Size: w.Size, Quality: w.Quality, Labels: w.Labels, node: w.Node, work: true,
 	}
 	if len(w.Budgets) > 0 {
 		c.chain = &budget.Chain{Windows: w.Budgets}
@@ -114,11 +114,13 @@ func appendBatchInput(b []byte, in *gatehouse.BatchInput) []byte {
 		b = appendText(b, m.Name)
 		b = appendText(b, m.Upstream)
 		b = binary.AppendVarint(b, m.Lines)
+		b = appendUnits(b, &m.Most)
+		b = binary.AppendVarint(b, m.Open)
 	}
 	return b
 }
 
-func decodeBatchInput(payload []byte) (*gatehouse.BatchInput, error) {
+func decodeBatchInput(payload []byte, version byte) (*gatehouse.BatchInput, error) {
 	f := fieldsOf(payload)
 	in := &gatehouse.BatchInput{File: f.text(), Project: f.text(), Upstream: f.text(), Endpoint: f.text()}
 	in.Lines, in.Input, in.Output = f.number(), f.number(), f.number()
@@ -128,7 +130,12 @@ func decodeBatchInput(payload []byte) (*gatehouse.BatchInput, error) {
 		return nil, errPayload
 	}
 	for range n {
-		in.Models = append(in.Models, gatehouse.BatchModel{Name: f.text(), Upstream: f.text(), Lines: f.number()})
+		m := gatehouse.BatchModel{Name: f.text(), Upstream: f.text(), Lines: f.number()}
+		if version >= 5 {
+			f.units(&m.Most, version)
+			m.Open = f.number()
+		}
+		in.Models = append(in.Models, m)
 	}
 	return in, f.done()
 }

@@ -235,6 +235,26 @@ func (p *packer) usage(u *gatehouse.Usage) {
 	p.units(&u.Units)
 	p.text(&u.Size)
 	p.text(&u.Quality)
+	p.text(&u.Source)
+	p.text(&u.Labels)
+	p.parts(&u.Parts)
+}
+
+// parts are a set of those that are not zero, and their values.
+func (p *packer) parts(parts *gatehouse.Parts) {
+	fields := parts.Fields()
+	var set int64
+	for i, n := range fields {
+		if *n != 0 {
+			set |= 1 << i
+		}
+	}
+	p.number(&set)
+	for i, n := range fields {
+		if set&(1<<i) != 0 {
+			p.number((*int64)(n))
+		}
+	}
 }
 
 // request is the decision behind one request. Own says that its id is in request_ids.
@@ -279,4 +299,5 @@ func (p *packer) request(q *gatehouse.Request, own *bool) {
 		p.number(&a.Millis)
 		a.Status = int(status)
 	}
+	p.text(&q.Labels)
 }

@@ -93,9 +93,9 @@ func (r *recorder) usage(b *Batch) error {
 
 // storable returns a row as it is stored.
 func storable(u gatehouse.Usage) gatehouse.Usage {
-	u.ID = ident(u.ID)
+	u.ID, u.Labels = ident(u.ID), clean(u.Labels)
 	for _, s := range []*string{&u.Organization, &u.Project, &u.Key, &u.User, &u.ServiceAccount, &u.Product, &u.Model, &u.UpstreamModel, &u.Upstream, &u.ServiceTier,
-		(*string)(&u.Confidence)} {
+		&u.Size, &u.Quality, &u.Source, (*string)(&u.Confidence)} {
 		*s = label(*s)
 	}
 	return u

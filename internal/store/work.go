@@ -17,10 +17,10 @@ type WorkLater struct {
 	Next gatehouse.Millis // when it is to be looked at again
 }
 
-var insertWork = insert{op: "record work", columns: 31,
+var insertWork = insert{op: "record work", columns: 32,
 	head: `INSERT INTO work (id, kind, request, organization, project, key_id, user_id, service_account, product, model, upstream_id, upstream, dialect,
 		upstream_model, service_tier, batch, at, expires, input, output, video_milliseconds, poll, next, tries, claimed_until,
-		priced_as, size, quality, bound, node, budgets) VALUES `,
+		priced_as, size, quality, bound, node, budgets, labels) VALUES `,
 	tail: ` ON CONFLICT (id) DO NOTHING RETURNING id`}
 
 // work inserts what has begun, ends what is counted, and gives back what was claimed. A row whose usage is recorded goes, whoever
@@ -46,7 +46,7 @@ func (r *recorder) work(b *Batch) error {
 		return []any{id, string(w.Kind), label(w.Request), label(w.Organization), label(w.Project), label(w.Key), label(w.User), label(w.ServiceAccount),
 			label(w.Product), label(w.Model), label(w.UpstreamID), label(w.Upstream), string(w.Dialect), label(w.UpstreamModel), label(w.ServiceTier), truth(w.Batch),
 			int64(w.At), int64(w.Expires), w.Input, w.Output, w.VideoMilliseconds, clean(w.Poll), int64(w.Next), w.Tries, 0,
-			label(w.PricedAs), label(w.Size), label(w.Quality), int64(w.Bound), w.Node, asJSON(w.Budgets, len(w.Budgets))}
+			label(w.PricedAs), label(w.Size), label(w.Quality), int64(w.Bound), w.Node, asJSON(w.Budgets, len(w.Budgets)), clean(w.Labels)}
 	}, func(id string) { began[id] = true })
 	if err != nil {
 		return err
@@ -92,13 +92,13 @@ func (r *recorder) endWork(query, id string, replayed bool) (ended bool, err err
 
 const workColumns = `id, kind, request, organization, project, key_id, user_id, service_account, product, model, upstream_id, upstream, dialect,
 	upstream_model, service_tier, batch, at, expires, input, output, video_milliseconds, poll, next, tries,
-	priced_as, size, quality, bound, node, budgets`
+	priced_as, size, quality, bound, node, budgets, labels`
 
 func scanWork(r row, w *gatehouse.Work) error {
 	var budgets []byte
 	err := r.Scan(&w.ID, (*string)(&w.Kind), &w.Request, &w.Organization, &w.Project, &w.Key, &w.User, &w.ServiceAccount, &w.Product, &w.Model,
 		&w.UpstreamID, &w.Upstream, (*string)(&w.Dialect), &w.UpstreamModel, &w.ServiceTier, &w.Batch, (*int64)(&w.At), (*int64)(&w.Expires),
-		&w.Input, &w.Output, &w.VideoMilliseconds, &w.Poll, (*int64)(&w.Next), &w.Tries, &w.PricedAs, &w.Size, &w.Quality, (*int64)(&w.Bound), &w.Node, &budgets)
+		&w.Input, &w.Output, &w.VideoMilliseconds, &w.Poll, (*int64)(&w.Next), &w.Tries, &w.PricedAs, &w.Size, &w.Quality, (*int64)(&w.Bound), &w.Node, &budgets, &w.Labels)
 	if err != nil {
 		return err
 	}

@@ -87,6 +87,8 @@ type Scanner struct {
 	// see that there is no other. None are kept while KeepFiles is empty.
 	Files     []File
 	KeepFiles string
+	// Sent is how many parts so far are files, wanted or not.
+	Sent int
 
 	wanted []string
 	dash   []byte // "--" and the boundary
@@ -250,6 +252,9 @@ func (s *Scanner) readHeader(p []byte) int {
 func (s *Scanner) beginContent(d disposition, start int64) error {
 	s.at, s.edge = content, s.edge[:0]
 	base, _ := nestedName(d.name)
+	if d.file {
+		s.Sent++
+	}
 	if s.file = s.KeepFiles != "" && len(s.Files) < 2 && (d.file || strings.EqualFold(base, s.KeepFiles)); s.file {
 		s.Files = append(s.Files, File{Name: d.name, Start: start, Plain: !d.encoded, HasName: d.file})
 	}

@@ -247,6 +247,9 @@ func (t *Tap) Close(emit Emit) error {
 	return err
 }
 
+// TextBytes returns the size so far of the text that the model wrote, as Summary does.
+func (t *Tap) TextBytes() int64 { return t.text }
+
 // Summary returns what the stream said so far. It allocates.
 func (t *Tap) Summary() Summary {
 	s := Summary{ID: unquote(t.id), Model: unquote(t.model), ServiceTier: unquote(t.tier), Status: unquote(t.status), Made: t.made,

@@ -20,6 +20,8 @@ type Span struct {
 	Start, End int
 	Kind       Kind
 	escaped    bool
+	// Len is how many elements an array, or members an object has; 0 for every other value.
+	Len int32
 }
 
 // Found is one occurrence of a field that may have several.
@@ -49,6 +51,7 @@ type frame struct {
 	seen  uint64 // the names of state that occurred in it
 	start int
 	array bool
+	more  int32 // commas so far
 	// variant is set below a name of any depth that was written in another case or with escapes: passed over as long as
 	// nothing inside it would be read.
 	variant bool
@@ -196,6 +199,7 @@ func (r *Result) scan(i int) (int, error) {
 			}
 			f = &r.stack[depth]
 			if b[i] == ',' {
+				f.more++
 				i = space(b, i+1)
 				break
 			}
@@ -204,7 +208,7 @@ func (r *Result) scan(i int) (int, error) {
 			}
 			i++
 			if f.via != nil {
-				span := Span{Start: f.start, End: i, Kind: containerKind(f.array)}
+				span := Span{Start: f.start, End: i, Kind: containerKind(f.array), Len: f.more + 1}
 				if err := r.record(f.via, span, f.variant); err != nil {
 					return 0, err
 				}

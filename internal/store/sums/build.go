@@ -26,7 +26,10 @@ func (b *Builder) Add(u *gatehouse.Usage, minute int) {
 
 // AddSums adds what is a sum already.
 func (b *Builder) AddSums(dims [Dims]string, minute int, s *Sums) {
-	t := tally{fieldRequests: s.Requests, fieldUnpriced: s.Unpriced, fieldCost: int64(s.Cost)}
+	t := tally{fieldRequests: s.Requests, fieldUnpriced: s.Unpriced, fieldCost: int64(s.Cost), fieldSearches: s.Searches}
+	for i, n := range s.Parts.Fields() {
+		t[fieldParts+i] = int64(*n)
+	}
 	for i, n := range UnitFields(&s.Units) {
 		t[fieldUnits+i] = *n
 	}

@@ -21,6 +21,8 @@ const (
 	Upstream
 	UpstreamModel
 	Confidence
+	Source
+	Size
 	Key
 	User
 	ServiceAccount
@@ -31,7 +33,7 @@ const (
 )
 
 // letters are the dimensions' names in a page. A new one takes a letter that none has had.
-var letters = [Dims]byte{Product: 'p', Project: 'j', Model: 'm', ServiceTier: 't', Batch: 'b', Upstream: 'u', UpstreamModel: 'n', Confidence: 'c',
+var letters = [Dims]byte{Product: 'p', Project: 'j', Model: 'm', ServiceTier: 't', Batch: 'b', Upstream: 'u', UpstreamModel: 'n', Confidence: 'c', Source: 'o', Size: 's',
 	Key: 'k', User: 'w', ServiceAccount: 'a', Labels: 'l'}
 
 // Of returns the dimensions of one settled request.
@@ -41,7 +43,8 @@ func Of(u *gatehouse.Usage) [Dims]string {
 		batch = "1"
 	}
 	return [Dims]string{Product: u.Product, Project: u.Project, Model: u.Model, ServiceTier: u.ServiceTier, Batch: batch, Upstream: u.Upstream,
-		UpstreamModel: u.UpstreamModel, Confidence: string(u.Confidence), Key: u.Key, User: u.User, ServiceAccount: u.ServiceAccount}
+		UpstreamModel: u.UpstreamModel, Confidence: string(u.Confidence), Source: u.Source, Size: u.Size,
+		Key: u.Key, User: u.User, ServiceAccount: u.ServiceAccount, Labels: u.Labels}
 }
 
 // Sums is usage added up.
@@ -49,6 +52,8 @@ type Sums struct {
 	Requests int64
 	Unpriced int64             // how many of the requests had no known price and are not in Cost
 	Cost     gatehouse.NanoUSD // of the priced ones
+	Parts    gatehouse.Parts   // of the cost
+	Searches int64             // how many of the requests searched the web
 	Units    gatehouse.Units
 }
 
@@ -57,8 +62,12 @@ func (s *Sums) Add(u *gatehouse.Usage) {
 	s.Requests++
 	if u.CostKnown {
 		s.Cost += u.Cost
+		s.Parts.Add(&u.Parts)
 	} else {
 		s.Unpriced++
+	}
+	if searched(u) {
+		s.Searches++
 	}
 	s.Units.Add(u.Units)
 }
@@ -68,26 +77,37 @@ func (s *Sums) Merge(o *Sums) {
 	s.Requests += o.Requests
 	s.Unpriced += o.Unpriced
 	s.Cost += o.Cost
+	s.Parts.Add(&o.Parts)
+	s.Searches += o.Searches
 	s.Units.Add(o.Units)
 }
 
+func searched(u *gatehouse.Usage) bool { return u.Units.WebSearches+u.Units.WebSearchPreviews > 0 }
+
 // UnitFields returns u's counters in the order that they have wherever they are stored. A new one goes last.
-func UnitFields(u *gatehouse.Units) [22]*int64 {
-	return [22]*int64{&u.Input, &u.Cached, &u.CacheWrite, &u.InputText, &u.InputAudio, &u.InputImage, &u.CachedAudio, &u.CachedImage,
+func UnitFields(u *gatehouse.Units) [units]*int64 {
+	return [...]*int64{&u.Input, &u.Cached, &u.CacheWrite, &u.InputText, &u.InputAudio, &u.InputImage, &u.CachedAudio, &u.CachedImage,
 		&u.Output, &u.Reasoning, &u.OutputText, &u.OutputAudio, &u.OutputImage, &u.Images, &u.Characters, &u.Milliseconds, &u.VideoMilliseconds, &u.Trained,
 		&u.WebSearches, &u.WebSearchPreviews, &u.FileSearches, &u.Containers}
 }
 
-// tally is Sums as a row of numbers: what pages are read into.
+// tally is Sums as a row of numbers: what pages are read into. Pages name the places; new units take the places behind the others, and
+// the last places before the parts are for what is counted beside units, from the end.
 type tally [fields]int64
 
 const (
-	fieldRequests = iota
-	fieldUnpriced
-	fieldCost
-	fieldUnits
-	fields = fieldUnits + 22
+	units = 22
+
+	fieldRequests = 0
+	fieldUnpriced = 1
+	fieldCost     = 2
+	fieldUnits    = 3
+	fieldSearches = fieldParts - 1
+	fieldParts    = 44
+	fields        = fieldParts + gatehouse.PartCount
 )
+
+const _ = uint(fieldSearches - fieldUnits - units) // units and what is beside them do not meet
 
 func (t *tally) add(o *tally) {
 	for i := range t {
@@ -99,8 +119,14 @@ func (t *tally) usage(u *gatehouse.Usage) {
 	t[fieldRequests]++
 	if u.CostKnown {
 		t[fieldCost] += int64(u.Cost)
+		for i, n := range u.Parts.Fields() {
+			t[fieldParts+i] += int64(*n)
+		}
 	} else {
 		t[fieldUnpriced]++
+	}
+	if searched(u) {
+		t[fieldSearches]++
 	}
 	for i, n := range UnitFields(&u.Units) {
 		t[fieldUnits+i] += *n
@@ -108,7 +134,10 @@ func (t *tally) usage(u *gatehouse.Usage) {
 }
 
 func (t *tally) sums() Sums {
-	s := Sums{Requests: t[fieldRequests], Unpriced: t[fieldUnpriced], Cost: gatehouse.NanoUSD(t[fieldCost])}
+	s := Sums{Requests: t[fieldRequests], Unpriced: t[fieldUnpriced], Cost: gatehouse.NanoUSD(t[fieldCost]), Searches: t[fieldSearches]}
+	for i, n := range s.Parts.Fields() {
+		*n = gatehouse.NanoUSD(t[fieldParts+i])
+	}
 	for i, n := range UnitFields(&s.Units) {
 		*n = t[fieldUnits+i]
 	}
