@@ -11,6 +11,8 @@ import (
 	"os"
 	"strings"
 
+	"gatehouse"
+	"gatehouse/internal/admin"
 	"gatehouse/internal/custody"
 	"gatehouse/internal/gateway/outbound"
 	"gatehouse/internal/secret"
@@ -94,7 +96,17 @@ func (s *Server) openAlerts() error {
 			return public
 		},
 	})
-	s.watch = watch.New(watch.Config{DB: s.db, Holder: s.catalog.Process(), Suspend: s.admin.SuspendForAlert, Raised: s.deliverer.Wake, Now: s.opts.Now, Logger: s.log})
+	system := func(organization string) *gatehouse.Principal {
+		return &gatehouse.Principal{Actor: gatehouse.Actor{Kind: gatehouse.ActorSystem}, Organization: organization}
+	}
+	s.watch = watch.New(watch.Config{DB: s.db, Holder: s.catalog.Process(), Suspend: s.admin.SuspendForAlert, Raised: s.deliverer.Wake, Now: s.opts.Now, Logger: s.log,
+		Budgets: func(ctx context.Context, organization string) ([]admin.BudgetStatus, error) {
+			return s.admin.Budgets(ctx, system(organization))
+		},
+		Credits: func(ctx context.Context, organization string) (*admin.CreditsInfo, error) {
+			return s.admin.Credits(ctx, system(organization))
+		},
+	})
 	return nil
 }
 

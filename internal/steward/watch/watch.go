@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"gatehouse"
+	"gatehouse/internal/admin"
 	"gatehouse/internal/steward/anomaly"
 	"gatehouse/internal/store"
 )
@@ -30,6 +31,9 @@ type Config struct {
 	// Suspend stops the key that an alert is about, and those that go with it as the rule says, and returns what came of it in a few
 	// words. Calling it again for the same alert changes nothing.
 	Suspend func(ctx context.Context, a *gatehouse.Alert, how gatehouse.AlertSuspend) (outcome string, err error)
+	// Budgets and Credits return what an organization may spend and has prepaid, as admin shows them.
+	Budgets func(ctx context.Context, organization string) ([]admin.BudgetStatus, error)
+	Credits func(ctx context.Context, organization string) (*admin.CreditsInfo, error)
 	// Raised is called when there is something to deliver.
 	Raised func()
 	Now    func() time.Time
@@ -45,6 +49,8 @@ const (
 	lookTimeout = 40 * time.Second
 	// pruneEvery is how often what is old is deleted.
 	pruneEvery = time.Hour
+	// forecastEvery is how often budgets are held to the forecast, which reads months.
+	forecastEvery = time.Hour
 
 	// duty is the name of the claim.
 	duty = "alerts"
@@ -70,6 +76,7 @@ type Watch struct {
 
 	// The rest belongs to Run.
 	pruned   time.Time
+	forecast time.Time
 	hour     gatehouse.Millis // that verdicts are about
 	verdicts map[verdictKey]anomaly.Verdict
 	failing  bool
@@ -124,7 +131,14 @@ func (w *Watch) Look(ctx context.Context) error {
 	if at := l.now / hour * hour; at != w.hour || w.verdicts == nil {
 		w.hour, w.verdicts = at, map[verdictKey]anomaly.Verdict{}
 	}
+	if now := w.cfg.Now(); now.Sub(w.forecast) >= forecastEvery {
+		w.forecast, l.forecasting = now, true
+	}
 	if err := w.cfg.DB.View(ctx, l.read); err != nil {
+		return err
+	}
+	l.tx = nil // it has ended
+	if err := l.money(ctx); err != nil {
 		return err
 	}
 	raised, err := w.cfg.DB.RaiseAlerts(ctx, l.now, l.found)
@@ -156,6 +170,8 @@ type look struct {
 	orgs   []organization
 	found  []store.Finding
 	forget map[string][]string // networks of keys that are too many
+	// forecasting says that budgets are held to the forecast this time.
+	forecasting bool
 }
 
 // organization is whose rules are asked.

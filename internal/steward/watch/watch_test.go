@@ -11,16 +11,20 @@ import (
 	"time"
 
 	"gatehouse"
+	"gatehouse/internal/admin"
 	"gatehouse/internal/store"
 )
 
 // world is a database with one organization, two projects and keys, and a watch whose clock is the test's.
 type world struct {
-	t     *testing.T
-	db    *store.DB
-	now   time.Time
-	watch *Watch
-	n     int
+	t          *testing.T
+	db         *store.DB
+	now        time.Time
+	watch      *Watch
+	n          int
+	fresh      []gatehouse.Alert // what the last look found
+	budgetList []admin.BudgetStatus
+	creditInfo admin.CreditsInfo
 	// suspended are the keys that were to be stopped, with how.
 	suspended []string
 }
@@ -61,11 +65,19 @@ func newWorld(t *testing.T) *world {
 
 // another returns one more watch on the same database.
 func (w *world) another() *Watch {
-	return New(Config{DB: w.db, Holder: gatehouse.RandomBase62(8), Now: func() time.Time { return w.now }, Logger: slog.New(slog.DiscardHandler),
+	return New(Config{DB: w.db, Budgets: w.budgets, Credits: w.credits, Holder: gatehouse.RandomBase62(8), Now: func() time.Time { return w.now }, Logger: slog.New(slog.DiscardHandler),
 		Suspend: func(_ context.Context, a *gatehouse.Alert, how gatehouse.AlertSuspend) (string, error) {
 			w.suspended = append(w.suspended, a.Key+" "+string(how))
 			return "suspended", nil
 		}})
+}
+
+func (w *world) budgets(context.Context, string) ([]admin.BudgetStatus, error) {
+	return w.budgetList, nil
+}
+
+func (w *world) credits(context.Context, string) (*admin.CreditsInfo, error) {
+	return &w.creditInfo, nil
 }
 
 func (w *world) change(fn func(*store.Tx) error) {
@@ -116,12 +128,20 @@ func (w *world) record(b store.Batch) {
 // look looks once and returns the alerts that are there now and were not before, as "kind subject".
 func (w *world) look() []string {
 	w.t.Helper()
-	before := len(w.alerts())
+	seen := map[string]bool{}
+	for _, a := range w.alerts() {
+		seen[a.ID] = true
+	}
 	if err := w.watch.Look(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
+	w.fresh = nil
 	var out []string
-	for _, a := range w.alerts()[before:] {
+	for _, a := range w.alerts() {
+		if seen[a.ID] {
+			continue
+		}
+		w.fresh = append(w.fresh, a)
 		out = append(out, string(a.Kind)+" "+string(a.Subject)+" "+a.SubjectID)
 	}
 	slices.Sort(out)
@@ -162,7 +182,7 @@ func TestSpendSpike(t *testing.T) {
 	w.found()
 	w.spend(0, "proj_1", "key_1", "gpt-4o", 60)
 	w.found("spend_spike key key_1")
-	a := w.alerts()[0]
+	a := w.fresh[0]
 	if a.Observed != 65e9 || a.Baseline != 4e9 || a.Threshold != 12e9 || a.Unit != gatehouse.UnitNanoUSD || a.Project != "proj_1" || a.Key != "key_1" {
 		t.Errorf("alert: %+v", a)
 	}
@@ -224,7 +244,7 @@ func TestErrorSpike(t *testing.T) {
 	w.found()
 	w.requests(0, "proj_1", "key_1", 1000, 700)
 	w.found("error_spike key key_1")
-	a := w.alerts()[0]
+	a := w.fresh[0]
 	if a.Unit != gatehouse.UnitPPM || a.Observed != 190_000 || a.Baseline != 20_000 || !strings.Contains(a.Reason, "760 of 4000 requests failed") {
 		t.Errorf("alert %+v", a)
 	}
@@ -305,7 +325,7 @@ func TestNewNetwork(t *testing.T) {
 	w.found()
 	use("2001:db8:1::/48", "203.0.113.0/24")
 	w.found("new_network key key_1")
-	if a := w.alerts()[0]; a.Observed != 2 || a.Baseline != 2 || !strings.Contains(a.Reason, "2001:db8:1::/48, 203.0.113.0/24") {
+	if a := w.fresh[0]; a.Observed != 2 || a.Baseline != 2 || !strings.Contains(a.Reason, "2001:db8:1::/48, 203.0.113.0/24") {
 		t.Errorf("alert %+v", a)
 	}
 	w.found()
@@ -346,7 +366,7 @@ func TestWakingKey(t *testing.T) {
 	use("key_3")
 	use("key_gone")
 	w.found("waking_key key key_1")
-	if a := w.alerts()[0]; a.Observed != 35 || a.Title != `key "name of key_1" (key_1) is used again after 35 days` {
+	if a := w.fresh[0]; a.Observed != 35 || a.Title != `key "name of key_1" (key_1) is used again after 35 days` {
 		t.Errorf("alert %+v", a)
 	}
 	w.now = w.now.Add(time.Minute)
@@ -476,4 +496,77 @@ func TestOneNodeWatches(t *testing.T) {
 	if !watching(other) || watching(w.watch) {
 		t.Error("nobody followed a node that is gone")
 	}
+}
+
+// TestBudgetThresholds: each percentage is told of once in a window, and one alert stands for those that are reached together.
+func TestBudgetThresholds(t *testing.T) {
+	w := newWorld(t)
+	start, end := gatehouse.Window{Period: gatehouse.Monthly}.Bounds(gatehouse.MillisOf(w.now), time.UTC)
+	b := admin.BudgetStatus{Budget: gatehouse.Budget{ID: "budget_1", Organization: "org-a", Name: "team", Scope: gatehouse.ScopeProject, Subject: "proj_1", Amount: 100e9,
+		Window: gatehouse.Window{Period: gatehouse.Monthly}, Enforcement: gatehouse.Hard, Alerts: []int{50, 80, 100}}, Start: start, End: end, Now: 100e9}
+	spend := func(dollars float64) {
+		b.Spent = gatehouse.NanoUSD(dollars * 1e9)
+		w.budgetList = []admin.BudgetStatus{b}
+	}
+	spend(49.99)
+	w.found()
+	spend(50)
+	w.found("budget budget budget_1")
+	a := w.fresh[0]
+	if a.Title != `budget "team" (budget_1) has reached 50% of $100.00` || a.Project != "proj_1" || a.Threshold != 50e9 || !strings.Contains(a.Reason, "is refused") {
+		t.Errorf("alert %+v", a)
+	}
+	w.found()
+	spend(130)
+	w.found("budget budget budget_1") // 80 and 100
+	if a := w.fresh[0]; !strings.Contains(a.Title, "100%") {
+		t.Errorf("title %q", a.Title)
+	}
+	b.Now = 200e9 // an increase
+	spend(170)
+	w.found()
+	b.Now = 100e9
+	b.Start, b.End = end, end+30*day
+	w.now = w.now.Add(31 * 24 * time.Hour)
+	spend(85)
+	w.found("budget budget budget_1")
+}
+
+// TestCreditsLow is told of once a day while an organization that prepays has little left.
+func TestCreditsLow(t *testing.T) {
+	w := newWorld(t)
+	w.creditInfo.Balance = 1e9
+	w.found() // nothing is prepaid
+	w.creditInfo.Budget = "budget_credits"
+	w.found("credits_low organization org-a")
+	w.found()
+	w.now = w.now.Add(24 * time.Hour)
+	w.found("credits_low organization org-a")
+	w.creditInfo.Balance = 10e9
+	w.now = w.now.Add(24 * time.Hour)
+	w.found()
+}
+
+// TestForecast: a month that is expected to cost more than its budget is told of, where a rule asks for it.
+func TestForecast(t *testing.T) {
+	w := newWorld(t)
+	start, end := gatehouse.Window{Period: gatehouse.Monthly}.Bounds(gatehouse.MillisOf(w.now), time.UTC)
+	b := admin.BudgetStatus{Budget: gatehouse.Budget{ID: "budget_1", Organization: "org-a", Name: "all", Scope: gatehouse.ScopeOrganization, Subject: "org-a", Amount: 100e9,
+		Window: gatehouse.Window{Period: gatehouse.Monthly}}, Start: start, End: end, Now: 100e9, Spent: 20e9}
+	w.budgetList = []admin.BudgetStatus{b}
+	for d := range 40 {
+		w.spend(24*d, "proj_1", "key_1", "gpt-4o", 10)
+	}
+	w.found()
+	w.rule(gatehouse.AlertRule{Name: "forecast", Kind: gatehouse.AlertForecast, QuietMillis: 7 * 86_400_000})
+	w.now = w.now.Add(time.Hour)
+	w.found("forecast budget budget_1")
+	if a := w.fresh[0]; a.Observed < 250e9 || a.Observed > 350e9 {
+		t.Errorf("alert %+v", a)
+	}
+	w.now = w.now.Add(time.Hour)
+	w.found()
+	w.budgetList[0].Now = 10_000e9
+	w.now = w.now.Add(8 * 24 * time.Hour)
+	w.found()
 }
