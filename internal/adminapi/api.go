@@ -108,10 +108,16 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	answer, status, err := a.serve(w, r, &record, &authn.Presented{Organization: caller.Organization, Addr: addr})
 	var text []byte
-	if file, ok := answer.(*file); ok && err == nil {
-		if err = a.send(w, r, &record, file); err == nil {
-			record.Status, record.Millis = http.StatusOK, time.Since(began).Milliseconds()
+	if f, ok := answer.(*file); ok && err == nil {
+		var cut bool
+		record.BytesOut, cut, err = f.send(r.Context(), w)
+		if err == nil || cut {
+			record.Status, record.Millis, record.ClientLeft = http.StatusOK, time.Since(began).Milliseconds(), r.Context().Err() != nil
 			a.cfg.Ledger.Decide(&record)
+			if cut {
+				a.cfg.Logger.Warn("a file was not sent to its end", "request_id", record.ID, "error", err)
+				panic(http.ErrAbortHandler)
+			}
 			return
 		}
 	} else if err == nil {

@@ -6,8 +6,6 @@ import (
 	"io"
 	"net/http"
 	"time"
-
-	"gatehouse"
 )
 
 // file is an answer that is written as it is made, and never held whole.
@@ -24,29 +22,20 @@ const (
 	fileBuffer = 64 << 10
 )
 
-// send writes a file. It returns an error while none of it was sent; after that the connection is cut, so that nobody takes a part
-// for the whole.
-func (a *API) send(w http.ResponseWriter, r *http.Request, record *gatehouse.Request, f *file) error {
-	ctx, stop := context.WithTimeout(r.Context(), fileTime)
+// send writes a file. cut tells that something went wrong after a part of it was sent: the connection must be cut then, so that nobody
+// takes the part for the whole. Without it an error is an answer like any other.
+func (f *file) send(ctx context.Context, w http.ResponseWriter) (sent int64, cut bool, err error) {
+	ctx, stop := context.WithTimeout(ctx, fileTime)
 	defer stop()
 	late := &lateWriter{w: w, file: f}
 	buffer := bufio.NewWriterSize(late, fileBuffer)
-	err := f.write(ctx, buffer)
-	if err == nil {
+	if err = f.write(ctx, buffer); err == nil {
 		err = buffer.Flush()
 	}
-	record.BytesOut = late.sent
-	switch {
-	case err == nil && !late.begun:
-		late.begin()
-		return nil
-	case err == nil || !late.begun:
-		return err
+	if err == nil && !late.begun {
+		late.begin() // it is empty
 	}
-	a.cfg.Logger.Warn("a file was not sent to its end", "request_id", record.ID, "error", err)
-	record.Status, record.ClientLeft = http.StatusOK, r.Context().Err() != nil
-	a.cfg.Ledger.Decide(record)
-	panic(http.ErrAbortHandler)
+	return late.sent, err != nil && late.begun, err
 }
 
 // lateWriter writes the head of the answer with the first bytes of the file.

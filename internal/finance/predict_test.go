@@ -34,7 +34,7 @@ func skewed(sigma float64) func(*rand.Rand) float64 {
 	return func(r *rand.Rand) float64 { return math.Exp(sigma*r.NormFloat64() - sigma*sigma/2) }
 }
 
-// TestCoverage predicts thousands of months whose law is known and counts how often the 80 % interval holds what they cost.
+// TestCoverage predicts hundreds of months of each of several laws whose law is known and counts how often the 80 % interval holds what they cost.
 func TestCoverage(t *testing.T) {
 	const months = 250
 	for _, w := range []world{
