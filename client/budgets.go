@@ -173,13 +173,21 @@ type Organization struct {
 	Name           string `json:"name"`
 	DefaultProject string `json:"default_project_id"`
 	TimeZone       string `json:"time_zone"` // an IANA name; days and months of budgets begin in it
-	EffectiveBy    int64  `json:"effective_by"`
+	// HeaderLabels are the names of labels that callers may send with a request, see gatehouse.LabelHeader.
+	HeaderLabels []string `json:"header_labels"`
+	// Retention is how long measurements are kept.
+	Retention   gatehouse.Retention `json:"retention"`
+	EffectiveBy int64               `json:"effective_by"`
 }
 
 // OrganizationUpdate changes the organization; what is nil stays.
 type OrganizationUpdate struct {
 	Name     *string `json:"name,omitempty"`
 	TimeZone *string `json:"time_zone,omitempty"`
+	// HeaderLabels replaces all of them.
+	HeaderLabels *[]string `json:"header_labels,omitempty"`
+	// Retention changes what it names: requests_days, minutes_days, hours_days, usage_days. 0 is the default.
+	Retention map[string]int64 `json:"retention,omitempty"`
 }
 
 // Organization returns the organization that the admin key acts in.

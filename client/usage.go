@@ -12,9 +12,12 @@ import (
 
 // UsageQuery says what usage to sum up, and by what.
 type UsageQuery struct {
-	Since, Until           time.Time // zero: the last 30 days
-	By                     []string  // any of day, project, key, model, product; empty: one sum
-	Projects, Keys, Models []string  // ids and names; empty: all
+	Since, Until time.Time // zero: the last 30 days
+	// By is any of day, project, key, user, service_account, model, product, upstream, upstream_model, service_tier, usage_source and
+	// label:NAME; empty: one sum.
+	By                            []string
+	Projects, Users, Keys, Models []string // ids and names; empty: all
+	Labels                        []string // "name=value"; of one name any, of several all
 }
 
 // UsageReport is usage between two points in time.
@@ -27,20 +30,31 @@ type UsageReport struct {
 
 // UsageLine is the usage of one combination of what the query sums by.
 type UsageLine struct {
-	Day       string            `json:"day"` // YYYY-MM-DD, UTC
-	ProjectID string            `json:"project_id"`
-	KeyID     string            `json:"key_id"`
-	Model     string            `json:"model"`
-	Product   string            `json:"product"`
-	Requests  int64             `json:"requests"`
-	Cost      gatehouse.NanoUSD `json:"cost_nano_usd"`     // of the requests whose price is known
-	Unpriced  int64             `json:"unpriced_requests"` // requests whose price is not known
+	Day       string `json:"day"` // YYYY-MM-DD, UTC
+	ProjectID string `json:"project_id"`
+	KeyID     string `json:"key_id"`
+	Model     string `json:"model"`
+	Product   string `json:"product"`
+	UserID    string `json:"user_id"`
+	// ServiceAccountID owns the key, where no user does.
+	ServiceAccountID string `json:"service_account_id"`
+	Upstream         string `json:"upstream"`
+	UpstreamModel    string `json:"upstream_model"`
+	ServiceTier      string `json:"service_tier"`
+	// Source is where the numbers come from: what providers report, or an estimate.
+	Source gatehouse.Confidence `json:"usage_source"`
+	// Labels are the values of labels that were asked for, empty where a request, its key and its project have none.
+	Labels   map[string]string `json:"labels"`
+	Requests int64             `json:"requests"`
+	Cost     gatehouse.NanoUSD `json:"cost_nano_usd"`       // of the requests whose price is known
+	Unpriced int64             `json:"unpriced_requests"`   // requests whose price is not known
+	Parts    gatehouse.Parts   `json:"cost_parts_nano_usd"` // of Cost
 	gatehouse.Units
 }
 
 // Usage sums up usage. Requests that have ended are in it within a second.
 func (c *Client) Usage(ctx context.Context, u UsageQuery) (*UsageReport, error) {
-	q := url.Values{"group_by": u.By, "project_ids": u.Projects, "api_key_ids": u.Keys, "models": u.Models}
+	q := url.Values{"group_by": u.By, "project_ids": u.Projects, "api_key_ids": u.Keys, "models": u.Models, "user_ids": u.Users, "labels": u.Labels}
 	if !u.Since.IsZero() {
 		q.Set("start_time", strconv.FormatInt(u.Since.Unix(), 10))
 	}

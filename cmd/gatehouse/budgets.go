@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -327,8 +328,10 @@ func (c *cli) organization() *cobra.Command {
 		return c.showOrganization(o)
 	})
 	var name, zone string
+	var headers []string
+	kept := map[string]*int64{}
 	var update *cobra.Command
-	update = c.call("update [flags]", "Rename the organization, or set its time zone", cobra.NoArgs, func(ctx context.Context, cl *client.Client, _ []string) error {
+	update = c.call("update [flags]", "Rename the organization, set its time zone, the labels that callers may send, how long measurements are kept", cobra.NoArgs, func(ctx context.Context, cl *client.Client, _ []string) error {
 		var u client.OrganizationUpdate
 		if update.Flags().Changed("name") {
 			u.Name = &name
@@ -336,8 +339,19 @@ func (c *cli) organization() *cobra.Command {
 		if update.Flags().Changed("time-zone") {
 			u.TimeZone = &zone
 		}
-		if u == (client.OrganizationUpdate{}) {
-			return hint(usagef("nothing to change"), "Give --name or --time-zone.")
+		if update.Flags().Changed("header-label") {
+			u.HeaderLabels = &headers
+		}
+		for what, days := range kept {
+			if update.Flags().Changed("keep-" + what) {
+				if u.Retention == nil {
+					u.Retention = map[string]int64{}
+				}
+				u.Retention[what+"_days"] = *days
+			}
+		}
+		if u.Name == nil && u.TimeZone == nil && u.HeaderLabels == nil && u.Retention == nil {
+			return hint(usagef("nothing to change"), "Give --name, --time-zone, --header-label or --keep-....")
 		}
 		o, err := cl.UpdateOrganization(ctx, u)
 		if err != nil {
@@ -349,12 +363,17 @@ func (c *cli) organization() *cobra.Command {
 		"window begins and ends at the new midnights, and what was spent in it stays spent."
 	update.Flags().StringVar(&name, "name", "", "new name")
 	update.Flags().StringVar(&zone, "time-zone", "", "an IANA name such as Europe/Berlin; UTC is the default")
+	update.Flags().StringSliceVar(&headers, "header-label", nil, "the name of a label that callers may send as "+gatehouse.LabelHeader+"NAME; repeat for more. Replaces all; \"\" removes them")
+	for what, text := range map[string]string{"requests": "decisions behind requests, which explain shows", "minutes": "sums by minute", "hours": "sums by hour", "usage": "single settled requests"} {
+		kept[what] = update.Flags().Int64("keep-"+what, 0, "days for which "+text+" are kept; 0 is the default. Sums by day are kept for ever")
+	}
 	return c.group("organization", "The organization of the admin key", "", show, update)
 }
 
 func (c *cli) showOrganization(o *client.Organization) error {
 	return c.answer(o.JSON, func() {
-		c.out.fields([][2]string{{"id", o.ID}, {"name", o.Name}, {"default project", o.DefaultProject}, {"time zone", o.TimeZone}})
+		c.out.fields([][2]string{{"id", o.ID}, {"name", o.Name}, {"default project", o.DefaultProject}, {"time zone", o.TimeZone},
+			{"labels by header", strings.Join(o.HeaderLabels, ", ")}, {"kept", fmt.Sprintf("decisions %d days, usage %d, minutes %d, hours %d, days for ever", o.Retention.Requests, o.Retention.Usage, o.Retention.Minutes, o.Retention.Hours)}})
 		c.effective(o.EffectiveBy)
 	})
 }

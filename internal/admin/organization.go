@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"gatehouse"
@@ -12,6 +13,9 @@ import (
 type OrganizationUpdate struct {
 	Name     Optional[string]
 	TimeZone Optional[string] // an IANA name; empty: UTC
+	// HeaderLabels are the names of labels that callers may send with a request, see gatehouse.LabelHeader.
+	HeaderLabels Optional[[]string]
+	Retention    Optional[gatehouse.Retention]
 }
 
 // UpdateOrganization changes the caller's organization. A change of its time zone moves the midnights at which days, weeks, months and
@@ -57,6 +61,20 @@ func (s *Service) setOrganization(tx *store.Tx, o *gatehouse.Organization, req O
 			changes["time_zone"] = zone
 			o.TimeZone = zone
 		}
+	}
+	if req.HeaderLabels.Set && !slices.Equal(req.HeaderLabels.Value, o.HeaderLabels) {
+		if err := gatehouse.CheckHeaderLabels(req.HeaderLabels.Value); err != nil {
+			return nil, err
+		}
+		o.HeaderLabels = slices.Clone(req.HeaderLabels.Value)
+		changes["header_labels"] = o.HeaderLabels
+	}
+	if req.Retention.Set && req.Retention.Value != o.Retention {
+		if err := req.Retention.Value.Check(); err != nil {
+			return nil, err
+		}
+		o.Retention = req.Retention.Value
+		changes["retention"] = o.Retention
 	}
 	if len(changes) == 0 {
 		return nil, nil

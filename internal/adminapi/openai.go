@@ -44,8 +44,10 @@ func (a *API) routes() {
 	on("POST "+prj+"/api_keys/{key_id}", write, a.updateProjectKey)
 	on("DELETE "+prj+"/api_keys/{key_id}", write, a.deleteProjectKey)
 
-	on("GET "+org+"/usage/completions", usage, a.measured(a.usageOf("completions", showCompletions)))
-	on("GET "+org+"/usage/embeddings", usage, a.measured(a.usageOf("embeddings", showEmbeddings)))
+	for i := range usageKinds {
+		on("GET "+org+"/usage/"+usageKinds[i].name, usage, a.measured(a.usageOf(&usageKinds[i])))
+	}
+	on("GET "+org+"/costs", usage, a.measured(a.costs))
 
 	a.spendRoutes(on)
 	a.ownRoutes(on)

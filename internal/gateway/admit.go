@@ -39,7 +39,9 @@ func (x *exchange) reserve() error {
 		RequestID: x.record.ID, Organization: p.Organization, Project: p.Project, Key: p.Actor.Key, User: p.Actor.User, ServiceAccount: p.Actor.ServiceAccount,
 		Product: meter, Model: x.record.Model, Dialect: first.upstream.Dialect, Upstream: first.upstream.Name, UpstreamModel: first.model, ServiceTier: x.tier,
 		At: x.record.At, VideoMilliseconds: x.videoBound(), Budgets: x.g.cfg.Catalog.Budgets(x.id.Key, p.Project),
+		Source: imageSources[x.call.Op.Name], Labels: x.g.labels(x.r.Header, p.Organization, p.Project, x.record.At),
 	}
+	x.record.Labels = x.charge.Labels
 	x.allowance = allowance{watch: unwatched}
 	x.readAsk()
 	if x.batch != nil {

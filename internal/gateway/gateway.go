@@ -82,6 +82,7 @@ type Gateway struct {
 	objects   objectCache
 	batches   batchInputs
 	typicals  typicals
+	values    labelValues
 	metrics   *Metrics
 	board     *health.Board
 	changed   chan struct{} // of board, since somebody looked

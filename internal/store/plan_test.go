@@ -260,6 +260,7 @@ func useEverything(t *testing.T, db *DB) {
 		noted(tx.UsageBuckets(UsageQuery{Organization: "o", Product: "p", Width: "1m", End: 1, Projects: []string{"a"}, Users: []string{"a"}, Keys: []string{"a"}, Models: []string{"a"},
 			Batch: &yes, GroupBy: []string{ByProject, ByKey}}))
 		noted(tx.UsageBuckets(UsageQuery{Organization: "o", Product: "p", Width: "1d", End: 1}))
+		noted(tx.UsageBuckets(UsageQuery{Organization: "o", Width: "1h", End: 1, GroupBy: []string{ByLabel("team")}, Labels: map[string][]string{"env": {"prod"}}}))
 		note(tx.EachOrganization(func(*gatehouse.Organization) error { return nil }))
 		note(tx.EachProject(func(*gatehouse.Project) error { return nil }))
 		note(tx.EachUser(func(*gatehouse.User) error { return nil }))

@@ -23,11 +23,14 @@ const (
 	ByUpstream       = "upstream"
 	ByUpstreamModel  = "upstream_model"
 	ByConfidence     = "usage_source"
+	BySource         = "source" // of images
+	BySize           = "size"   // of images
 )
 
 var dimensions = map[string]sums.Dim{
 	ByProduct: sums.Product, ByProject: sums.Project, ByUser: sums.User, ByServiceAccount: sums.ServiceAccount, ByKey: sums.Key, ByModel: sums.Model,
 	ByBatch: sums.Batch, ByServiceTier: sums.ServiceTier, ByUpstream: sums.Upstream, ByUpstreamModel: sums.UpstreamModel, ByConfidence: sums.Confidence,
+	BySource: sums.Source, BySize: sums.Size,
 }
 
 // UsageQuery asks for sums. Organization must be set; the lists select, and an empty one selects everything.
@@ -41,8 +44,11 @@ type UsageQuery struct {
 	Users        []string
 	Keys         []string
 	Models       []string
+	Sources      []string
+	Sizes        []string
+	Labels       map[string][]string // values by the name of the label, see ByLabel
 	Batch        *bool
-	GroupBy      []string // of the By constants, any order
+	GroupBy      []string // of the By constants and ByLabel, any order, at most sums.MaxColumns
 }
 
 // UsageBucket is the sums of one stretch of time.
@@ -66,7 +72,16 @@ type UsageResult struct {
 	Upstream       string
 	UpstreamModel  string
 	Confidence     gatehouse.Confidence
+	Source         string
+	Size           string
+	labels         string // the values of labels, each with a zero byte behind it
 	Sums
+}
+
+// Labels returns the values of the labels that GroupBy names, in the order of their names.
+func (u *UsageResult) Labels() []string {
+	values := strings.Split(u.labels, "\x00")
+	return values[:len(values)-1]
 }
 
 // MaxBuckets is how many buckets one query may span: more than a year of days and a week of minutes.
@@ -96,10 +111,11 @@ func (tx *Tx) UsageBuckets(q UsageQuery) ([]UsageBucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	groups, columns, err := q.columns()
+	groups, columns, more, err := tx.columns(&q)
 	if err != nil {
 		return nil, err
 	}
+	filters = append(filters, more...)
 	buckets := make([]UsageBucket, (span-1)/width+1)
 	for i := range buckets {
 		start := first + int64(i)*width
@@ -127,16 +143,13 @@ func (q *UsageQuery) filters() ([]sums.Filter, error) {
 		param  string
 		dim    sums.Dim
 		values []string
-	}{{"project_ids", sums.Project, q.Projects}, {"user_ids", sums.User, q.Users}, {"api_key_ids", sums.Key, q.Keys}, {"models", sums.Model, q.Models}} {
+	}{{"project_ids", sums.Project, q.Projects}, {"user_ids", sums.User, q.Users}, {"api_key_ids", sums.Key, q.Keys}, {"models", sums.Model, q.Models},
+		{"sources", sums.Source, q.Sources}, {"sizes", sums.Size, q.Sizes}} {
 		if len(f.values) > maxValues {
 			return nil, gatehouse.InvalidParam(f.param, "Invalid '%s': at most %d values are allowed.", f.param, maxValues)
 		}
 		if len(f.values) > 0 {
-			texts := make(map[string]bool, len(f.values))
-			for _, v := range f.values {
-				texts[label(v)] = true // as it was stored
-			}
-			filters = append(filters, sums.Filter{Column: sums.Column{Dim: f.dim}, Texts: texts})
+			filters = append(filters, sums.Filter{Column: sums.Column{Dim: f.dim}, Texts: textSet(f.values, label)})
 		}
 	}
 	if q.Product != "" {
@@ -152,21 +165,35 @@ func (q *UsageQuery) filters() ([]sums.Filter, error) {
 	return filters, nil
 }
 
-// columns returns what the query groups by, each once and in the order of their names.
-func (q *UsageQuery) columns() (groups []string, columns []sums.Column, err error) {
+// columns returns what a query groups by, each once and in the order of their names, and what its labels select.
+func (tx *Tx) columns(q *UsageQuery) (groups []string, columns []sums.Column, filters []sums.Filter, err error) {
 	groups = slices.Compact(slices.Sorted(slices.Values(q.GroupBy)))
-	for _, by := range groups {
-		dim, ok := dimensions[by]
-		if !ok {
-			return nil, nil, gatehouse.InvalidParam("group_by", "Invalid 'group_by': '%s' is not one of %s.", by, strings.Join(slices.Sorted(maps.Keys(dimensions)), ", "))
-		}
-		columns = append(columns, sums.Column{Dim: dim})
+	if len(groups) > sums.MaxColumns {
+		return nil, nil, nil, gatehouse.InvalidParam("group_by", "Invalid 'group_by': at most %d are allowed.", sums.MaxColumns)
 	}
-	return groups, columns, nil
+	labels, filters, err := tx.labelColumns(q, groups)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	for _, by := range groups {
+		column, ok := labels[by]
+		if dim, named := dimensions[by]; named {
+			column, ok = sums.Column{Dim: dim}, true
+		}
+		if !ok {
+			return nil, nil, nil, gatehouse.InvalidParam("group_by", "Invalid 'group_by': '%s' is not one of %s, and no label:NAME.", by, strings.Join(slices.Sorted(maps.Keys(dimensions)), ", "))
+		}
+		columns = append(columns, column)
+	}
+	return groups, columns, filters, nil
 }
 
 // set sets the field of a dimension.
 func (u *UsageResult) set(by, text string) {
+	if _, ok := LabelColumn(by); ok {
+		u.labels += text + "\x00"
+		return
+	}
 	switch by {
 	case ByProduct:
 		u.Product = text
@@ -190,6 +217,10 @@ func (u *UsageResult) set(by, text string) {
 		u.UpstreamModel = text
 	case ByConfidence:
 		u.Confidence = gatehouse.Confidence(text)
+	case BySource:
+		u.Source = text
+	case BySize:
+		u.Size = text
 	}
 }
 
