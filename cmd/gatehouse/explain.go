@@ -59,7 +59,7 @@ func (c *cli) showExplanation(r *gatehouse.Request) {
 	t.printf("\n")
 	t.table([]string{"STEP", "UPSTREAM", "STATUS", "TIME", ""}, timeline(r))
 	t.printf("\n")
-	t.fields([][2]string{{"tokens", tokenText(r)}, {"cost", requestCost(r)}})
+	t.fields([][2]string{{"tokens", tokenText(r)}, {"cost", requestCost(r)}, {"labels", r.Labels}})
 }
 
 // timeline lists what happened to a request in order.

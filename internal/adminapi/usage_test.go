@@ -65,6 +65,7 @@ func TestReportsAgree(t *testing.T) {
 	if status, v := ask(t, s, "POST", "/gatehouse/v1/projects/"+s.ProjectID, s.AdminKey, `{"labels":{"cost_center":"4711","team":"nobody"}}`); status != 200 {
 		t.Fatalf("%d %v", status, v)
 	}
+	first := ""
 	call := func(path, body, team string) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+path, strings.NewReader(body))
@@ -82,6 +83,9 @@ func TestReportsAgree(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
+		if first == "" {
+			first = resp.Header.Get("X-Request-Id")
+		}
 		if resp.StatusCode != http.StatusOK {
 			t.Fatalf("%s: status %d", path, resp.StatusCode)
 		}
@@ -94,6 +98,14 @@ func TestReportsAgree(t *testing.T) {
 	call("/v1/images/generations", `{"model":"gpt-image-1","prompt":"a cat","size":"1024x1024"}`, "")
 	call("/v1/audio/speech", `{"model":"tts-1","input":"hello","voice":"alloy"}`, "")
 	call("/v1/moderations", `{"input":"hello"}`, "")
+
+	var explained struct {
+		Labels string `json:"labels"`
+	}
+	s.Admin(http.MethodGet, "/gatehouse/v1/requests/"+first, "", &explained)
+	if explained.Labels != "team=search" {
+		t.Errorf("explain says the labels are %q", explained.Labels)
+	}
 
 	const org = "/v1/organization"
 	from := func(more ...string) url.Values {

@@ -64,3 +64,32 @@ test('a caller loops over pages of buckets', async () => {
   buckets.slice(1).forEach((b, i) => assert.equal(b.start_time, buckets[i].end_time));
   assert.equal(buckets.flatMap((b) => b.results).reduce((n, r) => n + r.num_model_requests, 0), 4);
 });
+
+test('every usage endpoint and costs answer, page by page, and agree', async () => {
+  const from = start_time - 2 * 86400;
+  const all = async (method, query) => {
+    const results = [];
+    let buckets = 0;
+    for (let page; ; ) {
+      const answer = await method({ ...query, start_time: from, limit: 1, ...(page ? { page } : {}) });
+      buckets += answer.data.length;
+      results.push(...answer.data.flatMap((b) => b.results));
+      if (!answer.has_more) return { results, buckets };
+      page = answer.next_page;
+    }
+  };
+  for (const name of ['completions', 'decisions', 'embeddings', 'moderations', 'images', 'audioSpeeches', 'audioTranscriptions', 'vectorStores', 'codeInterpreterSessions', 'fileSearchCalls', 'webSearchCalls']) {
+    const { buckets } = await all((q) => usage[name](q), { group_by: ['project_id'], project_ids: [project] });
+    assert.equal(buckets, 3, name);
+  }
+  const nano = (results) => results.reduce((n, r) => n + Math.round(r.amount.value * 1e9), 0);
+  const whole = nano((await all((q) => usage.costs(q), {})).results);
+  assert.ok(whole > 0);
+  for (const group_by of [['line_item'], ['project_id', 'api_key_id'], ['user_id', 'line_item']]) {
+    const { results } = await all((q) => usage.costs(q), { group_by });
+    assert.equal(nano(results), whole);
+    assert.ok(results.every((r) => r.object === 'organization.costs.result' && r.amount.currency === 'usd'));
+  }
+  const items = (await all((q) => usage.costs(q), { group_by: ['line_item'], line_items: ['gpt-4o, output'] })).results;
+  assert.deepEqual([...new Set(items.map((r) => `${r.line_item} ${r.quantity_unit}`))], ['gpt-4o, output tokens']);
+});
