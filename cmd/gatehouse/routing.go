@@ -252,12 +252,13 @@ func (c *cli) apply() *cobra.Command {
 		}
 		return c.answer(plan.JSON, func() { c.showPlan(plan) })
 	})
-	cmd.Long = "Creates and changes projects, service accounts, resources, upstreams and deployments until they are as the manifest\n" +
-		"says, in one transaction, and prints what it did. Applied twice it changes nothing the second time. What the\n" +
-		"manifest does not name is left alone; --prune removes upstreams and deployments that it does not name."
+	cmd.Long = "Creates and changes projects, service accounts, resources, upstreams, deployments, limits, budgets and credits until they are\n" +
+		"as the manifest says, in one transaction, and prints what it did. Applied twice it changes nothing the second time, and never\n" +
+		"what was spent. What the manifest does not name is left alone; --prune removes upstreams, deployments and rate limits that it\n" +
+		"does not name, and budgets where it has a list of them."
 	cmd.Flags().StringVarP(&file, "file", "f", "", "the manifest, in YAML or JSON; - is standard input (required)")
 	cmd.Flags().BoolVar(&opts.DryRun, "dry-run", false, "change nothing, print what would change")
-	cmd.Flags().BoolVar(&opts.Prune, "prune", false, "also remove upstreams and deployments that the manifest does not name")
+	cmd.Flags().BoolVar(&opts.Prune, "prune", false, "also remove upstreams, deployments and rate limits that the manifest does not name, and budgets where it has any")
 	return mustHave(cmd, "file")
 }
 
