@@ -258,7 +258,7 @@ func TestHeaders(t *testing.T) {
 		"openai-processing-ms: 12", "openai-version: 2020-10-01", "ETag: \"x\"", "Content-Disposition: attachment; filename=a", "Location: https://elsewhere.example/"))
 	got := g.do("POST", "/v1/chat/completions", chatBody,
 		"Api-Key", "", "Cookie", "session=caller", "OpenAI-Organization", g.who.Organization, "OpenAI-Project", g.project, "X-Forwarded-For", "1.2.3.4",
-		"Proxy-Authorization", "Basic eDp5", "X-Stainless-Lang", "js", "User-Agent", "caller/1", "Accept-Encoding", "gzip, br", "X-Api-Key", "caller", "Forwarded", "for=1.2.3.4",
+		"Proxy-Authorization", "Basic eDp5", "X-Stainless-Lang", "js", "User-Agent", "caller/1", "Accept-Encoding", "gzip, br", "X-Api-Key", "caller", "X-Gatehouse-Label-Team", "search", "Forwarded", "for=1.2.3.4",
 		"TE", "trailers", "Idempotency-Key", "idem-1", "OpenAI-Beta", "assistants=v2", "Accept", "application/json", "X-Request-Id", "caller's own", "Traceparent", "00-1")
 	if got.status != 200 {
 		t.Fatalf("got %d %s", got.status, got.body)
