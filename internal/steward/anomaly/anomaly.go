@@ -1,5 +1,5 @@
 // Package anomaly judges whether an hour is unusual, by what the same hours of other days were like. It is arithmetic on integers: no
-// I/O, no clock, no state, so that a verdict can be recomputed from what the alert says (docs/adr/0020-anomalies.md).
+// I/O, no clock, no state, so that a verdict can be recomputed from what the alert says (docs/adr/0021-anomalies.md).
 package anomaly
 
 import (

@@ -1,6 +1,6 @@
 // Package deliver tells people and programs of alerts: over the log, webhooks (Standard Webhooks), Slack and mail.
 //
-// Its queue is a table that all nodes share (docs/adr/0021-alert-queue.md). A node claims what is due, tries, and notes what came of it; a
+// Its queue is a table that all nodes share (docs/adr/0022-alert-queue.md). A node claims what is due, tries, and notes what came of it; a
 // claim lapses, so that what a dead node held is taken up by another. A delivery is tried until a receiver took it, for about two days,
 // and is then dead: it is kept and can be sent again. It bears the same id however often it is tried.
 //
