@@ -227,6 +227,8 @@ deployments: [{name: gpt-4o-mini, routes: [{upstream: till}]}]
 	stop()
 	clients.Wait()
 
+	odd.Range(func(what, _ any) bool { t.Logf("other answers: %v", what); return true })
+
 	// Everything that was journaled reaches the database.
 	db, err := store.Open(t.Context(), direct, store.Config{})
 	if err != nil {
@@ -277,7 +279,6 @@ deployments: [{name: gpt-4o-mini, routes: [{upstream: till}]}]
 			t.Errorf("%d of work is open at node %s, and none was begun", s.Open, s.Node)
 		}
 	}
-	odd.Range(func(what, _ any) bool { t.Logf("other answers: %v", what); return true })
 	t.Logf("overshoot: %d nano-USD of cap %d, %d requests delivered, %d kills, %d flushes or restarts of Redis, %v", max(0, upstream.cost.Load()-capNano), capNano,
 		upstream.requests.Load(), killed, flushed, time.Since(began).Round(time.Second))
 	t.Logf("the upstream delivered for %d; usage says %d in %d rows (%d recovered at their bound); the budget has counted %d; %d answers seen, %d refused for good, %d for now, %d other",
