@@ -57,6 +57,8 @@ func Run(t *testing.T, open func(tb testing.TB) *store.DB) {
 		{"AlertRules", testAlertRules},
 		{"RecordAllOrNothing", testRecordAllOrNothing},
 		{"BudgetEntities", testBudgetEntities},
+		{"Slices", testSlices},
+		{"OpenWork", testOpenWork},
 		{"CreditEntities", testCreditEntities},
 		{"SpendAlertLists", testSpendAlertLists},
 		{"CreditLedger", testCreditLedger},
