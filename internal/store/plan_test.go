@@ -176,6 +176,15 @@ func useEverything(t *testing.T, db *DB) {
 	if err := errors.Join(db.MergeSums(t.Context()), db.FoldSums(t.Context()), db.Prune(t.Context(), 1000*dayMillis)); err != nil {
 		t.Fatal(err)
 	}
+	window := gatehouse.BudgetWindow{Budget: "budget_1", End: 9}
+	if _, err := db.TakeSlice(t.Context(), TakeSlice{Window: window, Node: "n", Need: 1, Want: 1, Owed: 1}); err != nil {
+		t.Fatal(err)
+	}
+	_, crossErr := db.Cross(t.Context(), window, 50, 1)
+	_, pruneErr := db.PruneKept(t.Context(), 1)
+	if err := errors.Join(crossErr, pruneErr, db.ReturnSlice(t.Context(), window, "n", 1), db.RaiseSeed(t.Context(), window, 1, 1)); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := db.ClaimWork(t.Context(), WorkClaim{Now: 1, Until: 2, Limit: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -216,6 +225,9 @@ func useEverything(t *testing.T, db *DB) {
 		noted(tx.Credits(""))
 		noted(tx.Budget(""))
 		noted(tx.Budgets(""))
+		noted(tx.BudgetsNamed([]string{"a"}))
+		noted(tx.BudgetWindows([]string{"a"}, 1))
+		noted(tx.SpentOutside(&gatehouse.Budget{ID: "a", Organization: "org-1", Scope: gatehouse.ScopeLabel, Subject: "a=b"}, gatehouse.BudgetWindow{Budget: "a", End: 9}))
 		note(tx.EachBudget(func(*gatehouse.Budget) error { return nil }))
 		noted(tx.CreditBalances(""))
 		noted(tx.CreditLeft("", ""))
