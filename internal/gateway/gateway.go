@@ -29,6 +29,7 @@ import (
 	"gatehouse/internal/gateway/health"
 	"gatehouse/internal/gateway/outbound"
 	"gatehouse/internal/ledger"
+	"gatehouse/internal/limit"
 	"gatehouse/internal/otlp"
 	"gatehouse/internal/secret"
 )
@@ -38,6 +39,8 @@ type Config struct {
 	Catalog *catalog.Catalog
 	Auth    *authn.Authenticator
 	Ledger  *ledger.Ledger
+	// Counters count what requests take of rate limits. nil: this node alone, in memory.
+	Counters Counters
 	// Resolve turns a secret reference of an upstream into the secret. It may do I/O: the gateway calls it off the request path
 	// but for the first request after a change.
 	Resolve func(ctx context.Context, organization, reference string) (secret.Text, error)
@@ -100,6 +103,9 @@ func New(cfg Config) *Gateway {
 	if cfg.StreamLimit == 0 {
 		cfg.StreamLimit = 20000
 	}
+	if cfg.Counters == nil {
+		cfg.Counters = limit.NewMemory(cfg.Now)
+	}
 	setDefault(&cfg.Timeouts.Connect, 10*time.Second)
 	setDefault(&cfg.Timeouts.FirstByte, 10*time.Minute)
 	setDefault(&cfg.Timeouts.Idle, 5*time.Minute)
@@ -154,9 +160,10 @@ const lastWords = 300 * time.Millisecond
 type exchange struct {
 	current
 	references []dialect.Reference
+	charges    []limit.Charge // of rate limits, each with its Level when it was taken
 	capture    usage.Capture
 	response   outbound.Response // of the last attempt
-	values     [16]string        // of the answer's header, see one
+	values     [24]string        // of the answer's header, see one
 	emit       sse.Emit          // made once, kept for the next exchange, as is total
 	total      overtime
 }
@@ -234,6 +241,7 @@ type current struct {
 	crowded    bool // there are more open requests than there may be
 	consumed   bool // an upstream had the whole request: what it did with it may cost something
 	released   bool // it answered that it did nothing
+	ratesTaken bool // charges are taken and not corrected
 	complete   bool // what the answer made is recorded
 	wrote      bool // the head of the answer is out: an error can no longer be a status
 	aborted    bool // the answer must not look complete: the connection ends with it
@@ -275,7 +283,11 @@ func (x *exchange) walk() error {
 	if err := x.route(); err != nil {
 		return err
 	}
+	if err := x.takeRates(); err != nil {
+		return err
+	}
 	if err := x.reserve(); err != nil {
+		x.returnRates()
 		return err
 	}
 	answer, err := x.forward()
@@ -326,6 +338,7 @@ func (g *Gateway) end(x *exchange) {
 	if err := x.settle(); err != nil {
 		g.cfg.Logger.Error("settlement waits for the journal", "request_id", x.record.ID, "error", err)
 	}
+	x.settleRates()
 	g.finish(x)
 	if x.listed {
 		g.live.remove(x)
@@ -367,6 +380,8 @@ func (x *exchange) reset() {
 	x.current = current{}
 	clear(x.references)
 	x.references = x.references[:0]
+	clear(x.charges)
+	x.charges = x.charges[:0]
 	x.response = outbound.Response{}
 	clear(x.values[:])
 	x.capture.Reset()

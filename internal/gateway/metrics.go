@@ -10,6 +10,7 @@ import (
 	"gatehouse"
 	"gatehouse/internal/dialect"
 	"gatehouse/internal/gateway/health"
+	"gatehouse/internal/limit"
 )
 
 // Metrics counts exchanges. Every label comes from a table in code: operations, dialects, classes of statuses. A request costs a
@@ -27,6 +28,7 @@ type Metrics struct {
 	cut      atomic.Uint64 // streams, for want of money
 	over     atomic.Uint64 // requests that cost more than was held for them
 	overNano atomic.Uint64 // and by how much, in nano-USD
+	limited  [limit.Metrics]atomic.Uint64 // refused by a rate limit
 }
 
 // opCounters counts one operation: by the caller's dialect and the class of the status.
@@ -83,11 +85,12 @@ var (
 	descOver     = prometheus.NewDesc("gatehouse_requests_over_hold_total", "Requests under a hard budget that cost more than was held for them.", nil, nil)
 	descOverUSD  = prometheus.NewDesc("gatehouse_over_hold_usd_total", "What requests under a hard budget cost beyond what was held for them, in US dollars.", nil, nil)
 	descLeft     = prometheus.NewDesc("gatehouse_clients_left_total", "Requests whose caller left before the answer ended.", nil, nil)
+	descLimited  = prometheus.NewDesc("gatehouse_rate_limited_total", "Requests that a rate limit refused, by what ran out.", []string{"limit"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRequests, descSeconds, descOpen, descMemory, descTokens, descAttempts, descCircuits, descAside, descOpened, descNoRetry, descLeft, descCut, descOver, descOverUSD} {
+	for _, d := range []*prometheus.Desc{descRequests, descSeconds, descOpen, descMemory, descTokens, descAttempts, descCircuits, descAside, descOpened, descNoRetry, descLeft, descCut, descOver, descOverUSD, descLimited} {
 		ch <- d
 	}
 }
@@ -131,6 +134,9 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(descCut, m.cut.Load())
 	counter(descOver, m.over.Load())
 	ch <- prometheus.MustNewConstMetric(descOverUSD, prometheus.CounterValue, float64(m.overNano.Load())/1e9)
+	for i := range m.limited {
+		counter(descLimited, m.limited[i].Load(), limit.Metric(i).String())
+	}
 	routes, counts := m.health()
 	type standing struct {
 		desc          *prometheus.Desc

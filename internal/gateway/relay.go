@@ -143,6 +143,7 @@ func (x *exchange) head(resp *outbound.Response, length int64) {
 		h["Content-Length"] = x.one(strconv.FormatInt(length, 10))
 	}
 	x.identify(h)
+	x.rateHeaders(func(name, value string) { h[name] = x.one(value) })
 	x.wrote = true
 	x.w.WriteHeader(resp.Status)
 }

@@ -264,6 +264,7 @@ func (x *exchange) refuse(err error) {
 		set("Connection", "close") // its deadlines are over
 	}
 	dialect.RetryHeaders(&e, set)
+	x.rateHeaders(set)
 	if e.Kind == gatehouse.Unauthenticated && !x.call.Face.IsAzure() {
 		set("Www-Authenticate", `Bearer realm="gatehouse"`)
 	}

@@ -6,7 +6,9 @@ import (
 )
 
 // Reset forgets the last body: every field is absent until the next scan, as in a zero Result.
-func (r *Result) Reset() { r.body, r.spans, r.Found = nil, r.spans[:0], r.Found[:0] }
+func (r *Result) Reset() {
+	r.body, r.spans, r.Found, r.Inline, r.Inlines = nil, r.spans[:0], r.Found[:0], 0, 0
+}
 
 // Span returns where the value of a field stands that occurs at most once; a zero Span when it is absent, or nothing was scanned.
 func (r *Result) Span(field int) Span {

@@ -35,6 +35,10 @@ type Found struct {
 type Result struct {
 	// Found holds the occurrences of every field whose path has "[]" or "**.", each as its value ended in the body.
 	Found []Found
+	// Inline is how many bytes of the body are files in its strings, as base64, and Inlines how many such strings there are: an image,
+	// a recording, a document. Only long strings are looked at.
+	Inline  int64
+	Inlines int
 
 	body    []byte
 	spec    *Spec
@@ -82,6 +86,7 @@ func Scan(body []byte, spec *Spec, out *Result) error {
 
 func (r *Result) reset(body []byte, spec *Spec) {
 	r.body, r.spec, r.Found = body, spec, r.Found[:0]
+	r.Inline, r.Inlines = 0, 0
 	if cap(r.spans) < len(spec.fields) {
 		r.spans = make([]Span, len(spec.fields))
 	}
@@ -155,6 +160,10 @@ func (r *Result) scan(i int) (int, error) {
 			if flags&bad != 0 {
 				return 0, syntax(end, stringFault(b, end))
 			}
+			if end-i > longString && isFile(b[i+1:end]) {
+				r.Inline += int64(end - i)
+				r.Inlines++
+			}
 			i = end + 1
 			span.Kind, span.escaped = String, flags&escaped != 0
 		case c == '{' || c == '[':
@@ -219,6 +228,22 @@ func (r *Result) scan(i int) (int, error) {
 			depth--
 		}
 	}
+}
+
+// longString is how long a string is that may be a file, and fileTail how much of its end tells.
+const (
+	longString = 4096
+	fileTail   = 512
+)
+
+// isFile reports whether a long string ends like base64: text has a space, a line's end or a letter beyond ASCII before long.
+func isFile(s []byte) bool {
+	for _, c := range s[len(s)-fileTail:] {
+		if !(c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == '+' || c == '/' || c == '-' || c == '_' || c == '=') {
+			return false
+		}
+	}
+	return true
 }
 
 // match finds a key among the names of a state: its index or -1, and whether it is written exactly so.
