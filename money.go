@@ -219,12 +219,12 @@ type Limit struct {
 
 // Rates are the amounts of a Limit. A megabyte is 1,000,000 bytes.
 type Rates struct {
-	RequestsPerMinute       int64 `json:"max_requests_per_1_minute,omitempty" yaml:"max_requests_per_1_minute"`
-	TokensPerMinute         int64 `json:"max_tokens_per_1_minute,omitempty" yaml:"max_tokens_per_1_minute"`
-	RequestsPerDay          int64 `json:"max_requests_per_1_day,omitempty" yaml:"max_requests_per_1_day"`
-	ImagesPerMinute         int64 `json:"max_images_per_1_minute,omitempty" yaml:"max_images_per_1_minute"`
-	AudioMegabytesPerMinute int64 `json:"max_audio_megabytes_per_1_minute,omitempty" yaml:"max_audio_megabytes_per_1_minute"`
-	BatchInputTokensPerDay  int64 `json:"batch_1_day_max_input_tokens,omitempty" yaml:"batch_1_day_max_input_tokens"`
+	RequestsPerMinute       int64 `json:"max_requests_per_1_minute,omitzero" yaml:"max_requests_per_1_minute"`
+	TokensPerMinute         int64 `json:"max_tokens_per_1_minute,omitzero" yaml:"max_tokens_per_1_minute"`
+	RequestsPerDay          int64 `json:"max_requests_per_1_day,omitzero" yaml:"max_requests_per_1_day"`
+	ImagesPerMinute         int64 `json:"max_images_per_1_minute,omitzero" yaml:"max_images_per_1_minute"`
+	AudioMegabytesPerMinute int64 `json:"max_audio_megabytes_per_1_minute,omitzero" yaml:"max_audio_megabytes_per_1_minute"`
+	BatchInputTokensPerDay  int64 `json:"batch_1_day_max_input_tokens,omitzero" yaml:"batch_1_day_max_input_tokens"`
 }
 
 // LabelSubject returns the Subject of a budget or limit for one label.

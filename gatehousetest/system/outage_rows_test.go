@@ -42,7 +42,8 @@ var outages = []outage{
 	{"PostgreSQL slow, every answer 100 ms late", slow},
 	{"PostgreSQL read-only", func(t *testing.T) *scene { return readOnly(t, "20s") }},
 	{"PostgreSQL read-only for longer than `max_staleness`", func(t *testing.T) *scene { return readOnly(t, "2s").untilStale(t) }},
-	{"Valkey gone", withoutValkey},
+	{"Valkey gone", func(t *testing.T) *scene { return withoutValkey(t, (*proxy).refuse) }},
+	{"Valkey slow, nothing answers", func(t *testing.T) *scene { return withoutValkey(t, (*proxy).stall) }},
 	{"disk full under `data` (with SQLite: and the database)", fullDisk},
 	{"clock set forward an hour", func(t *testing.T) *scene { return clockSet(t, time.Hour) }},
 	{"clock set back an hour", func(t *testing.T) *scene { return clockSet(t, -time.Hour) }},
@@ -167,10 +168,12 @@ func readOnly(t *testing.T, staleness string) *scene {
 	return s
 }
 
-func withoutValkey(t *testing.T) *scene {
+func withoutValkey(t *testing.T, fail func(*proxy)) *scene {
 	p := newProxy(t, storetest.Redis(t))
 	s := onPostgres(t, storetest.Postgres(t), "2s", "valkey: redis://"+p.address)
-	s.fail, s.mend = p.refuse, p.restore
+	const limits = "limits: [{scope: organization, max_requests_per_1_minute: 1000000, max_tokens_per_1_minute: 1000000000}]" // every request asks Valkey
+	must(t, s.client, http.MethodPost, s.node.URL+"/gatehouse/v1/apply", s.admin, []byte(limits), nil)
+	s.fail, s.mend = func() { fail(p) }, p.restore
 	return s
 }
 

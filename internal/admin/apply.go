@@ -91,7 +91,7 @@ type ManifestResource struct {
 
 // ManifestLimit declares a rate limit. A rate that is absent is not limited.
 type ManifestLimit struct {
-	Scope   string          `yaml:"scope"`   // organization, project, user, service_account, key or label
+	Scope   string          `yaml:"scope"`   // organization, project, user, service_account, key or label; absent: organization
 	Subject string          `yaml:"subject"` // a project by name or id, a user by address or id, a service account as PROJECT/NAME, a key by id, a label as NAME=VALUE
 	Model   string          `yaml:"model"`   // a deployment's name; absent: all of them together
 	Rates   gatehouse.Rates `yaml:",inline"`

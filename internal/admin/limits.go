@@ -12,9 +12,9 @@ import (
 
 // LimitSpec is a rate limit as it is declared.
 type LimitSpec struct {
-	Scope   gatehouse.Scope
-	Subject string // see scopeSubject
-	Model   string // a deployment's name; empty: all of them together
+	Scope   gatehouse.Scope // empty: the organization
+	Subject string          // see scopeSubject
+	Model   string          // a deployment's name; empty: all of them together
 	Rates   gatehouse.Rates
 }
 
@@ -194,6 +194,9 @@ func (s *Service) limit(tx *store.Tx, who *gatehouse.Principal, id string) (*gat
 }
 
 func (s *Service) putLimit(tx *store.Tx, who *gatehouse.Principal, spec LimitSpec) (*gatehouse.Limit, *outcome, error) {
+	if spec.Scope == "" {
+		spec.Scope = gatehouse.ScopeOrganization
+	}
 	subject, _, err := s.scopeSubject(tx, who, spec.Scope, spec.Subject)
 	if err != nil {
 		return nil, nil, err

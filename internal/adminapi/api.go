@@ -28,6 +28,7 @@ import (
 	"gatehouse/internal/dialect"
 	"gatehouse/internal/finance"
 	"gatehouse/internal/ledger"
+	"gatehouse/internal/limit"
 	"gatehouse/internal/secret"
 	"gatehouse/internal/store"
 )
@@ -47,6 +48,8 @@ type Config struct {
 	Bill func(ctx context.Context, up *gatehouse.Upstream, reference, path string) ([]byte, error)
 	// Price prices usage; nil: nothing has a price.
 	Price func(organization string) finance.Pricer
+	// LimitUse returns what is used of an organization's rate limits: a charge for each counter, with its level.
+	LimitUse func(ctx context.Context, organization string) []limit.Charge
 	// Health returns what this node knows of its routes at this moment, newer than what it recorded; nil: what is recorded counts.
 	Health func() *gatehouse.NodeHealth
 }

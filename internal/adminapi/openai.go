@@ -50,6 +50,7 @@ func (a *API) routes() {
 	on("GET "+org+"/costs", usage, a.measured(a.costs))
 
 	a.spendRoutes(on)
+	a.limitRoutes(on)
 	a.ownRoutes(on)
 }
 

@@ -58,6 +58,21 @@ func newNodes(clock clock, process string) nodes {
 // incarnation of the node's rows.
 func (c *Catalog) Process() string { return c.nodes.process }
 
+// LiveNodes returns how many nodes may be serving, this one included: those whose leases had not run out when they were last seen.
+func (c *Catalog) LiveNodes() int {
+	n := &c.nodes
+	now := n.clock.boot()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	live := 1
+	for _, s := range n.seen {
+		if !s.over(now) {
+			live++
+		}
+	}
+	return live
+}
+
 // own reports whether a row is this process's.
 func (n *nodes) own(id string) bool { return strings.HasPrefix(id, n.process+".") }
 

@@ -55,16 +55,31 @@ func NewMemory(now func() time.Time) *Memory {
 
 // Take counts every charge, or none if one does not fit, and reports which. It sets each charge's Level: of what was taken with it, of
 // what was refused as it stands.
-func (m *Memory) Take(_ context.Context, charges []Charge) bool { return m.take(charges, 0) }
+func (m *Memory) Take(_ context.Context, charges []Charge) bool { return m.take(charges, 1, false) }
 
 // TakeShare is Take for one of several nodes that cannot ask each other: it lets through one of so many parts of each counter. Where a
 // single charge is more than such a part, it fits when the counter is full.
 func (m *Memory) TakeShare(charges []Charge, nodes int) bool {
-	return m.take(charges, max(int64(nodes), 1))
+	return m.take(charges, max(int64(nodes), 1), true)
 }
 
-// take is Take with nodes 0, else TakeShare.
-func (m *Memory) take(charges []Charge, nodes int64) bool {
+// Divided are counters of a node among several that share nothing: each lets through its part, so that together they let through what
+// a counter allows. A node that is asked for less than its part leaves the rest unused.
+type Divided struct {
+	*Memory
+	Nodes func() int // this one included
+}
+
+// Take counts as Memory.TakeShare does.
+func (d Divided) Take(_ context.Context, charges []Charge) bool {
+	return d.take(charges, max(int64(d.Nodes()), 1), false)
+}
+
+// Correct corrects what Take has counted.
+func (d Divided) Correct(charges []Charge) { d.correct(charges, max(int64(d.Nodes()), 1), false) }
+
+// take counts for one of so many nodes; owing keeps in mind what was let through.
+func (m *Memory) take(charges []Charge, nodes int64, owing bool) bool {
 	if len(charges) == 0 {
 		return true
 	}
@@ -87,7 +102,7 @@ func (m *Memory) take(charges []Charge, nodes int64) bool {
 			cell := &s.cells[c.slot]
 			cell.add(c.shared(nodes))
 			c.Level = cell.level
-			if nodes > 0 {
+			if owing {
 				cell.owe(c.Counter.Scaled(c.Amount), nodes)
 			}
 		}
@@ -110,14 +125,14 @@ func (c *Charge) shared(nodes int64) int64 {
 
 // Correct adds each charge's amount, which may be negative, whether it fits or not: what was counted before turned out to be something
 // else. A counter that is used beyond its limit is in debt until it has been refilled.
-func (m *Memory) Correct(charges []Charge) { m.correct(charges, 0) }
+func (m *Memory) Correct(charges []Charge) { m.correct(charges, 1, false) }
 
 // CorrectShare is Correct for what TakeShare let through.
 func (m *Memory) CorrectShare(charges []Charge, nodes int) {
-	m.correct(charges, max(int64(nodes), 1))
+	m.correct(charges, max(int64(nodes), 1), true)
 }
 
-func (m *Memory) correct(charges []Charge, nodes int64) {
+func (m *Memory) correct(charges []Charge, nodes int64, owing bool) {
 	now := m.millis()
 	for i := range charges {
 		c := &charges[i]
@@ -125,9 +140,9 @@ func (m *Memory) correct(charges []Charge, nodes int64) {
 		s.mu.Lock()
 		cell := &s.cells[s.slot(c.Counter, now)]
 		cell.refill(c.Counter, now)
-		cell.add(c.Counter.Scaled(c.Amount * max(nodes, 1)))
+		cell.add(c.Counter.Scaled(c.Amount * nodes))
 		c.Level = cell.level
-		if nodes > 0 {
+		if owing {
 			cell.owe(c.Counter.Scaled(c.Amount), nodes)
 		}
 		s.sweep(now)

@@ -18,7 +18,7 @@ import (
 func (s *Server) mount() (data, administration, ops http.Handler) {
 	api := adminapi.New(adminapi.Config{Admin: s.admin, Auth: s.auth, DB: s.db, Ledger: s.ledger, Catalog: s.catalog,
 		TrustedProxies: s.trusted, Logger: s.log, PublicURL: s.cfg.PublicURL, Health: s.health,
-		Bill: s.gateway.FetchBill, Price: s.pricer})
+		Bill: s.gateway.FetchBill, Price: s.pricer, LimitUse: s.use})
 	data = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.cfg.AdminListen == "" && adminapi.Serves(r.URL.EscapedPath()) {
 			api.ServeHTTP(w, r)
@@ -98,12 +98,14 @@ var (
 	descDrift     = prometheus.NewDesc("gatehouse_clock_drift_seconds", "How far this node's clock is ahead of where it should be by its start or by the database.", nil, nil)
 	descExpires   = prometheus.NewDesc("gatehouse_certificate_expires_seconds", "When the certificate in use expires, in seconds since 1970; 0: there is none.", nil, nil)
 	descTraces    = prometheus.NewDesc("gatehouse_traces_total", "Exchanges whose trace a collector took, and those whose trace was dropped.", []string{"result"}, nil)
+	descShared    = prometheus.NewDesc("gatehouse_limits_shared", "1 while rate limits are counted together with other nodes, 0 while this node counts for itself.", nil, nil)
+	descCounted   = prometheus.NewDesc("gatehouse_limit_calls_total", "Requests whose rate limits Valkey decided (shared), calls that it did not answer in time (failed), and requests that this node decided for itself (alone).", []string{"result"}, nil)
 	descInfo      = prometheus.NewDesc("gatehouse_build_info", "1, labelled with the version.", []string{"version"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (n *nodeCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descFresh, descApplied, descHolds, descPending, descLag, descJournal, descRecord, descDropped, descRecovered, descRefused, descDrift, descExpires, descTraces, descInfo} {
+	for _, d := range []*prometheus.Desc{descFresh, descApplied, descHolds, descPending, descLag, descJournal, descRecord, descDropped, descRecovered, descRefused, descDrift, descExpires, descTraces, descShared, descCounted, descInfo} {
 		ch <- d
 	}
 	describeBudgets(ch)
@@ -144,6 +146,17 @@ func (n *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	if n.exporter != nil {
 		counter(descTraces, float64(n.exporter.Sent()), "sent")
 		counter(descTraces, float64(n.exporter.Dropped()), "dropped")
+	}
+	if shared := n.counters.shared; shared != nil {
+		stats := shared.Stats()
+		together := 1.0
+		if stats.Away {
+			together = 0
+		}
+		gauge(descShared, together)
+		counter(descCounted, float64(stats.Shared), "shared")
+		counter(descCounted, float64(stats.Failed), "failed")
+		counter(descCounted, float64(stats.Alone), "alone")
 	}
 	gauge(descInfo, 1, n.opts.Version)
 }

@@ -61,6 +61,7 @@ type Server struct {
 	access       *lineBuffer
 	db           *store.DB
 	waker        *valkey.Waker // nil without Valkey
+	counters     counters
 	catalog      *catalog.Catalog
 	ledger       *ledger.Ledger
 	replay       *replay.Writer // what a restore reads
@@ -178,6 +179,10 @@ func Open(ctx context.Context, cfg *Config, opts Options) (_ *Server, err error)
 		Mail: cfg.SMTP != nil, WakeAlerts: func() { s.deliverer.Wake() }})
 	s.auth = authn.New(authn.Config{Catalog: s.catalog, Peppers: peppers, Install: s.install, Now: s.clock.Now, OnFailure: s.refused.count, OnIncident: s.incident,
 		MissingPepper: s.missingPepper, OnOldPepper: s.peppers.waiting.claim, OnRewrap: s.peppers.waiting.add})
+	if err := s.openCounters(ctx); err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { _ = s.counters.close() })
 	if err := s.openGateway(); err != nil {
 		return nil, err
 	}
@@ -337,7 +342,7 @@ func (s *Server) openCatalog(ctx context.Context) error {
 		cfg.Lock = lock
 	}
 	if s.cfg.Valkey != "" {
-		address, err := s.cfg.reference(ctx, "valkey", s.cfg.Valkey, "redis://", "rediss://", "valkey://", "valkeys://")
+		address, err := s.valkey(ctx)
 		if err != nil {
 			return err
 		}
@@ -372,7 +377,7 @@ func (s *Server) openGateway() error {
 		trace = s.exporter.Add
 	}
 	s.gateway = gateway.New(gateway.Config{
-		Catalog: s.catalog, Auth: s.auth, Ledger: s.ledger,
+		Catalog: s.catalog, Auth: s.auth, Ledger: s.ledger, Counters: s.counters,
 		Resolve: func(ctx context.Context, organization, reference string) (secret.Text, error) {
 			return s.resolver(organization).Resolve(ctx, reference)
 		},
@@ -465,6 +470,7 @@ func (s *Server) Run(ctx context.Context) error {
 	<-catalogDone
 	s.duties.Wait()
 	s.mock.close()
+	errs = append(errs, s.counters.close())
 	if s.waker != nil {
 		errs = append(errs, s.waker.Close())
 	}
