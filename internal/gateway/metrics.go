@@ -25,9 +25,9 @@ type Metrics struct {
 	output   atomic.Uint64
 	attempts atomic.Uint64
 	left     atomic.Uint64
-	cut      atomic.Uint64 // streams, for want of money
-	over     atomic.Uint64 // requests that cost more than was held for them
-	overNano atomic.Uint64 // and by how much, in nano-USD
+	cut      atomic.Uint64                // streams, for want of money
+	over     atomic.Uint64                // requests that cost more than was held for them
+	overNano atomic.Uint64                // and by how much, in nano-USD
 	limited  [limit.Metrics]atomic.Uint64 // refused by a rate limit
 }
 
