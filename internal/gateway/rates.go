@@ -26,7 +26,7 @@ const inlineTokens = 1000
 // takeRates takes what the request is estimated to need of every rate limit that binds it, or refuses it. It comes before money is
 // reserved: what money refuses gives back what was taken here.
 func (x *exchange) takeRates() error {
-	if x.call.Op.Meter == "" {
+	if x.call.Op.MeterOf(x.model != "") == "" {
 		return nil
 	}
 	amounts := x.estimate()
