@@ -97,6 +97,7 @@ func TestNodeFiles(t *testing.T)     { run(t, "files.mjs", gatehousetest.Options
 func TestNodeErrors(t *testing.T)    { run(t, "errors.mjs", gatehousetest.Options{}) }
 func TestNodeAdmin(t *testing.T)     { run(t, "admin.mjs", gatehousetest.Options{}) }
 func TestNodeSpend(t *testing.T)     { run(t, "spend.mjs", gatehousetest.Options{}) }
+func TestNodeLimits(t *testing.T)    { run(t, "limits.mjs", gatehousetest.Options{}) }
 func TestNodePaging(t *testing.T)    { run(t, "paging.mjs", gatehousetest.Options{}) }
 func TestNodeWork(t *testing.T)      { run(t, "work.mjs", gatehousetest.Options{}) }
 func TestNodeUsage(t *testing.T)     { run(t, "usage.mjs", gatehousetest.Options{}) }

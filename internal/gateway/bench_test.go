@@ -102,13 +102,15 @@ func BenchmarkExchange(b *testing.B) {
 		wire    []byte
 		model   string
 		budgets bool
+		limits  bool
 	}{
-		{"chat-2KB", `{"model":"gpt-4o","messages":[{"role":"user","content":"` + pad(2000) + `"}]}`, plain, "", false},
-		{"chat-2KB-4-budgets", `{"model":"gpt-4o","messages":[{"role":"user","content":"` + pad(2000) + `"}]}`, plain, "", true},
-		{"chat-2KB-renamed", `{"model":"gpt-4o","messages":[{"role":"user","content":"` + pad(2000) + `"}]}`, plain, "gpt-4o-eu", false},
-		{"chat-100KB", `{"model":"gpt-4o","messages":[{"role":"user","content":"` + pad(100_000) + `"}]}`, plain, "", false},
-		{"stream-50-chunks", `{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"` + pad(500) + `"}]}`, stream, "", false},
-		{"stream-50-chunks-4-budgets", `{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"` + pad(500) + `"}]}`, stream, "", true},
+		{"chat-2KB", `{"model":"gpt-4o","messages":[{"role":"user","content":"` + pad(2000) + `"}]}`, plain, "", false, false},
+		{"chat-2KB-4-limits", `{"model":"gpt-4o","messages":[{"role":"user","content":"` + pad(2000) + `"}]}`, plain, "", false, true},
+		{"chat-2KB-4-budgets", `{"model":"gpt-4o","messages":[{"role":"user","content":"` + pad(2000) + `"}]}`, plain, "", true, false},
+		{"chat-2KB-renamed", `{"model":"gpt-4o","messages":[{"role":"user","content":"` + pad(2000) + `"}]}`, plain, "gpt-4o-eu", false, false},
+		{"chat-100KB", `{"model":"gpt-4o","messages":[{"role":"user","content":"` + pad(100_000) + `"}]}`, plain, "", false, false},
+		{"stream-50-chunks", `{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"` + pad(500) + `"}]}`, stream, "", false, false},
+		{"stream-50-chunks-4-budgets", `{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"` + pad(500) + `"}]}`, stream, "", true, false},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			g := newGate(b)
@@ -119,6 +121,11 @@ func BenchmarkExchange(b *testing.B) {
 				for scope, subject := range map[gatehouse.Scope]string{gatehouse.ScopeProject: g.project, gatehouse.ScopeUser: g.user, gatehouse.ScopeKey: g.key.Key.ID} {
 					g.budget(1e6, func(b *gatehouse.Budget) { b.Name, b.Scope, b.Subject = string(scope), scope, subject })
 				}
+			}
+			if c.limits {
+				g.limit(gatehouse.ScopeOrganization, "", "", gatehouse.Rates{RequestsPerMinute: 1e10})
+				g.limit(gatehouse.ScopeProject, g.project, "gpt-4o", gatehouse.Rates{RequestsPerMinute: 1e10, TokensPerMinute: 2e10})
+				g.limit(gatehouse.ScopeUser, g.user, "", gatehouse.Rates{TokensPerMinute: 2e10})
 			}
 			template, err := http.NewRequest("POST", "http://gate/v1/chat/completions", nil)
 			must(b, err)

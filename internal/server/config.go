@@ -40,7 +40,7 @@ type Config struct {
 	// PostgreSQL URL holds a password.
 	Database string `yaml:"database"`
 	// Valkey is redis://HOST:PORT/DB or rediss://, or a secret reference to one: nodes wake each other through it, so that changes
-	// arrive sooner. Nothing depends on it being there.
+	// arrive sooner, and count rate limits together. No request depends on it being there.
 	Valkey string `yaml:"valkey"`
 	// KEK is the reference of the keys that encrypt what Gatehouse stores sealed. gatehouse init creates the file it names.
 	KEK string `yaml:"kek"`

@@ -1,8 +1,8 @@
-// Package valkey is what nodes share through Valkey or Redis. So far that is news: a node that committed a change says so, and
-// the others look at the database at once instead of at their next poll.
+// Package valkey is what nodes share through Valkey or Redis. Waker carries news: a node that committed a change says so, and the
+// others look at the database at once instead of at their next poll. Counters count what requests take of rate limits.
 //
-// It owns the Redis client and nothing else does. It does not own what is true: the database is; losing Valkey costs
-// milliseconds of delay, never correctness.
+// It owns the Redis client and nothing else does. It does not own what is true: the database is. Losing Valkey costs milliseconds of
+// delay in news, and of rate limits each node then counts its part.
 package valkey
 
 import (
