@@ -165,6 +165,9 @@ type Route struct {
 	Model    string `json:"model,omitempty"`    // the upstream's own name; empty: the name the caller used
 	Weight   int    `json:"weight,omitempty"`   // share of the load among routes of one priority; 0 counts as 1
 	Priority int    `json:"priority,omitempty"` // lower first; the next priority is tried when all of one failed
+	// PricedAs is the name under which the table of prices has the model, where the upstream calls it by another: a deployment of
+	// Azure, a model of one's own.
+	PricedAs string `json:"priced_as,omitempty"`
 	// Timeouts bound an attempt along this route; what is 0 is its upstream's.
 	Timeouts Timeouts `json:"timeouts,omitzero"`
 }

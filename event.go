@@ -24,6 +24,7 @@ const (
 	SubjectAlertRule      SubjectKind = "alert_rule"
 	SubjectAlertChannel   SubjectKind = "alert_channel"
 	SubjectBudget         SubjectKind = "budget"
+	SubjectPrice          SubjectKind = "price"
 	SubjectNone           SubjectKind = "" // audited, changes nothing
 )
 

@@ -41,10 +41,11 @@ type Deployment struct {
 
 // Route is one way to serve a deployment.
 type Route struct {
-	Upstream string `json:"upstream"`           // name
-	Model    string `json:"model,omitempty"`    // empty: the name the caller used
-	Weight   int    `json:"weight,omitempty"`   // share of the load; 0 counts as 1
-	Priority int    `json:"priority,omitempty"` // lower first
+	Upstream string `json:"upstream"`            // name
+	Model    string `json:"model,omitempty"`     // empty: the name the caller used
+	Weight   int    `json:"weight,omitempty"`    // share of the load; 0 counts as 1
+	Priority int    `json:"priority,omitempty"`  // lower first
+	PricedAs string `json:"priced_as,omitempty"` // the model's name in the table of prices, where the upstream calls it by another
 	// Timeouts bound an attempt along this route; what is empty is its upstream's.
 	Timeouts gatehouse.TimeoutSpec `json:"timeouts,omitzero"`
 }

@@ -93,9 +93,9 @@ func (c *cli) deployments() *cobra.Command {
 			c.out.fields([][2]string{{"id", got.ID}, {"name", got.Name}, {"projects", strings.Join(got.Projects, " ")}, {"routes", routeText(got.Routes)}, {"sticky", got.Sticky}})
 		})
 	})
-	set.Long = "A deployment is the model name that clients ask for. ROUTE is UPSTREAM[=MODEL][,weight=N][,priority=N]\n" +
+	set.Long = "A deployment is the model name that clients ask for. ROUTE is UPSTREAM[=MODEL][,weight=N][,priority=N][,priced_as=NAME]\n" +
 		"[,connect=D][,first_byte=D][,idle=D][,total=D]: without MODEL the name is passed on as it is; weights share the load among routes of one priority; the next\n" +
-		"priority is tried when all of one failed; durations such as 30s bound an attempt. The name \"*\" serves every name that no other deployment has.\n\n" +
+		"priority is tried when all of one failed; NAME is the model's in the table of prices (gatehouse prices); durations such as 30s bound an attempt. The name \"*\" serves every name that no other deployment has.\n\n" +
 		"  gatehouse deployments set gpt-4o --route contoso=gpt-4o-eu,weight=3 --route openai=gpt-4o"
 	set.Flags().StringArrayVar(&routes, "route", nil, "where requests go; repeat for more (required)")
 	set.Flags().StringArrayVar(&projects, "project", nil, "a project that may use it, by id or name; repeat for more (default: all)")
@@ -127,6 +127,10 @@ func parseRoute(text string) (client.Route, error) {
 		if setTimeout(&r.Timeouts, name, value) {
 			continue
 		}
+		if name == "priced_as" {
+			r.PricedAs = value
+			continue
+		}
 		n, err := strconv.Atoi(value)
 		if err != nil {
 			return r, bad
@@ -156,6 +160,9 @@ func routeText(routes []client.Route) string {
 		}
 		if r.Priority != 0 {
 			text += ",priority=" + strconv.Itoa(r.Priority)
+		}
+		if r.PricedAs != "" {
+			text += ",priced_as=" + r.PricedAs
 		}
 		out = append(out, text+timeoutText(r.Timeouts))
 	}

@@ -11,6 +11,7 @@ import (
 
 	"gatehouse"
 	"gatehouse/internal/dialect"
+	"gatehouse/internal/ledger/prices"
 	"gatehouse/internal/store"
 )
 
@@ -23,6 +24,7 @@ type Manifest struct {
 	Limits       []ManifestLimit       `yaml:"limits" json:"limits,omitempty"`
 	Budgets      []ManifestBudget      `yaml:"budgets" json:"budgets,omitempty"`
 	Credits      *ManifestCredits      `yaml:"credits" json:"credits,omitempty"`
+	Prices       []ManifestPrice       `yaml:"prices" json:"prices,omitempty"`
 	Alerts       ManifestAlerts        `yaml:"alerts" json:"alerts,omitzero"`
 }
 
@@ -61,6 +63,7 @@ type ManifestRoute struct {
 	Model    string `yaml:"model"`
 	Weight   int    `yaml:"weight"`
 	Priority int    `yaml:"priority"`
+	PricedAs string `yaml:"priced_as"` // the model's name in the table of prices, where the upstream calls it by another
 	// Timeouts bound an attempt along this route; what is absent is its upstream's.
 	Timeouts gatehouse.TimeoutSpec `yaml:"timeouts"`
 }
@@ -97,6 +100,16 @@ type ManifestLimit struct {
 	Rates   gatehouse.Rates `yaml:",inline"`
 }
 
+// ManifestPrice declares what a model costs from a day on, in the place of the built-in price. docs/prices.md says what can be said.
+type ManifestPrice struct {
+	Upstream string            `yaml:"upstream" json:"upstream,omitempty"` // the name of the one upstream it holds for
+	Dialect  gatehouse.Dialect `yaml:"dialect" json:"dialect,omitempty"`   // or every upstream that speaks this; absent: openai
+	Model    string            `yaml:"model" json:"model"`
+	From     string            `yaml:"effective_from" json:"effective_from,omitempty"` // a day (UTC) or an instant, as RFC 3339 writes it; absent: always
+	Note     string            `yaml:"note" json:"note,omitempty"`
+	Terms    prices.Terms      `yaml:",inline" json:",inline"`
+}
+
 // ParseManifest reads a manifest in YAML or JSON. An unknown field is an error that names its line.
 func ParseManifest(text []byte) (*Manifest, error) {
 	var m Manifest
@@ -112,7 +125,7 @@ func ParseManifest(text []byte) (*Manifest, error) {
 // PlanItem is one thing a manifest changes.
 type PlanItem struct {
 	Action  string   `json:"action"` // create, update or delete
-	Kind    string   `json:"kind"`   // organization, upstream, deployment, project, service_account, resource, limit, budget, credits or credit_grant
+	Kind    string   `json:"kind"`   // organization, upstream, deployment, project, service_account, resource, limit, price, budget, credits or credit_grant
 	Name    string   `json:"name"`
 	Changes []string `json:"changes,omitempty"` // the fields an update changes
 }
@@ -120,7 +133,7 @@ type PlanItem struct {
 // ApplyOptions says how a manifest is applied.
 type ApplyOptions struct {
 	DryRun bool // change nothing, return the plan
-	Prune  bool // also remove upstreams, deployments and rate limits the manifest does not name, and where it has budgets, other budgets
+	Prune  bool // also remove upstreams, deployments and rate limits the manifest does not name, and where it has budgets or prices, other budgets or prices
 }
 
 // errUnchanged and errDryRun roll a transaction back in which nothing, or nothing lasting, was to happen.
@@ -174,7 +187,7 @@ func (a *application) note(out *outcome) {
 	*a.plan = append(*a.plan, PlanItem{Action: out.action, Kind: out.kind, Name: out.name, Changes: out.changes})
 }
 
-// run declares projects first, because the rest refers to them, then upstreams, deployments, limits, budgets and credits.
+// run declares projects first, because the rest refers to them, then upstreams, deployments, limits, prices, budgets and credits.
 func (a *application) run(m *Manifest, prune bool) error {
 	if err := a.organization(m.Organization); err != nil {
 		return err
@@ -225,9 +238,18 @@ func (a *application) run(m *Manifest, prune bool) error {
 	if err != nil {
 		return err
 	}
+	priced, err := a.prices(m.Prices)
+	if err != nil {
+		return err
+	}
 	if prune {
 		if err := a.prune(named, placed, set); err != nil {
 			return err
+		}
+		if m.Prices != nil {
+			if err := a.prunePrices(priced); err != nil {
+				return err
+			}
 		}
 	}
 	for id, name := range pending {

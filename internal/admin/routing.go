@@ -44,6 +44,7 @@ type RouteSpec struct {
 	Model    string
 	Weight   int
 	Priority int
+	PricedAs string
 	Timeouts gatehouse.TimeoutSpec
 }
 
@@ -283,7 +284,10 @@ func (s *Service) putDeployment(tx *store.Tx, who *gatehouse.Principal, spec Dep
 		if err != nil {
 			return nil, nil, err
 		}
-		want.Routes = append(want.Routes, gatehouse.Route{Upstream: up.ID, Model: r.Model, Weight: r.Weight, Priority: r.Priority, Timeouts: timeouts})
+		if len(r.PricedAs) > 256 {
+			return nil, nil, gatehouse.InvalidParam("routes", "Deployment %q: 'priced_as' is the name of a model in the table of prices, at most 256 bytes.", spec.Name)
+		}
+		want.Routes = append(want.Routes, gatehouse.Route{Upstream: up.ID, Model: r.Model, Weight: r.Weight, Priority: r.Priority, PricedAs: r.PricedAs, Timeouts: timeouts})
 	}
 	out := &outcome{kind: "deployment", name: spec.Name}
 	list, err := tx.Deployments(who.Organization)

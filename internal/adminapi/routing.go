@@ -79,6 +79,7 @@ type deploymentRoute struct {
 	Model    string                `json:"model,omitempty"`
 	Weight   int                   `json:"weight,omitempty"`
 	Priority int                   `json:"priority,omitempty"`
+	PricedAs string                `json:"priced_as,omitempty"` // the model's name in the table of prices
 	Timeouts gatehouse.TimeoutSpec `json:"timeouts,omitzero"`
 }
 
@@ -95,7 +96,7 @@ func (a *API) showDeployments(ctx context.Context, c *call) (func(*gatehouse.Dep
 			if i := slices.IndexFunc(ups, func(u gatehouse.Upstream) bool { return u.ID == r.Upstream }); i >= 0 {
 				name = ups[i].Name
 			}
-			v.Routes = append(v.Routes, deploymentRoute{name, r.Model, r.Weight, r.Priority, r.Timeouts.Spec()})
+			v.Routes = append(v.Routes, deploymentRoute{name, r.Model, r.Weight, r.Priority, r.PricedAs, r.Timeouts.Spec()})
 		}
 		return v, d.ID
 	}, nil

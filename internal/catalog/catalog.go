@@ -1,5 +1,5 @@
 // Package catalog is the node's replica, in memory, of what decides a request: organizations, projects, users, memberships,
-// service accounts, resources, keys, upstreams, deployments, budgets and rate limits. It follows the event feed, which is the audit log: every
+// service accounts, resources, keys, upstreams, deployments, budgets, rate limits and prices. It follows the event feed, which is the audit log: every
 // committed change has the next sequence number, the node reads the events after the last it applied, re-reads each subject and swaps it in.
 //
 // It owns the tables and their lookups, the sequence applied, the node's lease (may this node still serve from memory?) and the
@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"gatehouse/internal/ledger/prices"
 	"gatehouse/internal/store"
 )
 
@@ -34,6 +35,8 @@ type Catalog struct {
 
 	mu       sync.Mutex // guards onChange, and is held while they are called: never two at a time
 	onChange []func()
+
+	onPrices func(*prices.Table) // set before Run
 
 	// The rest is the follower's own.
 	epoch   int64  // of the database that is in memory

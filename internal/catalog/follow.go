@@ -120,6 +120,9 @@ func (c *Catalog) pass(ctx context.Context) (more bool, err error) {
 		narrowed = put(c.replica) == replaced || narrowed
 	}
 	c.replica.compile()
+	if c.replica.stalePrices {
+		c.publishPrices()
+	}
 	if b.keep != nil {
 		b.keep()
 	}
@@ -259,6 +262,9 @@ func readSubject(tx *store.Tx, kind gatehouse.SubjectKind, id string) (func(*rep
 	case gatehouse.SubjectLimit:
 		l, err := tx.Limit(id)
 		return applying(l, err, (*replica).putLimit, func(r *replica) { r.dropLimit(id) })
+	case gatehouse.SubjectPrice:
+		p, err := tx.Price(id)
+		return applying(p, err, (*replica).putPrice, func(r *replica) { r.dropPrice(id) })
 	}
 	return nil, nil
 }

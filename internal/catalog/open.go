@@ -176,6 +176,7 @@ func load(ctx context.Context, db *store.DB) (loaded, error) {
 			loadAll(r, tx.EachDeployment, (*replica).putDeployment),
 			loadAll(r, tx.EachBudget, (*replica).putBudget),
 			loadAll(r, tx.EachLimit, (*replica).putLimit),
+			loadAll(r, tx.EachPrice, (*replica).putPrice),
 		)
 		if err != nil {
 			return err

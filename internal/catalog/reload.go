@@ -37,6 +37,7 @@ func (c *Catalog) reload(ctx context.Context) error {
 		return fmt.Errorf("keep what the restore changed: %w", err)
 	}
 	c.replica.adopt(all.replica)
+	c.publishPrices()
 	c.epoch = all.epoch
 	c.nodes.restart()
 	c.lag.restart(all.last)
@@ -94,6 +95,7 @@ func (r *replica) adopt(from *replica) {
 	r.parts, r.stale, r.compiled, r.policies = from.parts, from.stale, from.compiled, from.policies
 	r.budgetRows, r.unbudgeted = from.budgetRows, from.unbudgeted
 	r.limitRows, r.staleLimits = from.limitRows, from.staleLimits
+	r.priceRows, r.stalePrices = from.priceRows, from.stalePrices
 }
 
 // adopt takes over the values of a table that nothing was removed from.

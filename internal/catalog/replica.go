@@ -29,6 +29,8 @@ type replica struct {
 	unbudgeted  map[string]bool                         // organizations whose budgets are to be compiled
 	limitRows   map[string]map[string]*gatehouse.Limit  // by organization and id, removed ones too
 	staleLimits map[string]bool                         // organizations whose limits are to be compiled
+	priceRows   map[string]*gatehouse.Price             // by id, removed ones too
+	stalePrices bool                                    // they are to be handed on
 	policies    map[string]*Policy
 	policyText  []byte
 }
@@ -52,6 +54,7 @@ func newReplica() *replica {
 		limitRows:     map[string]map[string]*gatehouse.Limit{},
 		staleLimits:   map[string]bool{},
 		stale:         map[string]bool{},
+		priceRows:     map[string]*gatehouse.Price{},
 		policies:      map[string]*Policy{},
 	}
 }

@@ -140,7 +140,7 @@ var ops = build([]Op{
 	{Name: "evals.runs.output_items.retrieve", Method: get, Pattern: "/evals/{eval_id}/runs/{eval_run_id}/output_items/{output_item_id}", Owned: true},
 
 	// Containers.
-	{Name: "containers.create", Method: post, Pattern: "/containers", Body: BodyJSON, Creates: "container", Owned: true},
+	{Name: "containers.create", Method: post, Pattern: "/containers", Body: BodyJSON, Usage: usage.Container, Meter: "code_interpreter_sessions", Creates: "container", Owned: true},
 	{Name: "containers.list", Method: get, Pattern: "/containers", List: true, SoleTenant: true},
 	{Name: "containers.retrieve", Method: get, Pattern: "/containers/{container_id}", Owned: true},
 	{Name: "containers.delete", Method: del, Pattern: "/containers/{container_id}", Owned: true},

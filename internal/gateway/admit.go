@@ -38,7 +38,8 @@ func (x *exchange) reserve() error {
 	x.charge = ledger.Charge{
 		RequestID: x.record.ID, Organization: p.Organization, Project: p.Project, Key: p.Actor.Key, User: p.Actor.User, ServiceAccount: p.Actor.ServiceAccount,
 		Product: meter, Model: x.record.Model, Dialect: first.upstream.Dialect, Upstream: first.upstream.Name, UpstreamModel: first.model, ServiceTier: x.tier,
-		At: x.record.At, VideoMilliseconds: x.videoBound(), Budgets: x.g.cfg.Catalog.Budgets(x.id.Key, p.Project),
+		PricedAs: first.pricedAs,
+		At:       x.record.At, VideoMilliseconds: x.videoBound(), Budgets: x.g.cfg.Catalog.Budgets(x.id.Key, p.Project),
 		Source: imageSources[x.call.Op.Name], Labels: x.g.labels(x.r.Header, p.Organization, p.Project, x.record.At),
 	}
 	x.record.Labels = x.charge.Labels
@@ -178,7 +179,10 @@ func (x *exchange) mostAt(s *step) (bound.Most, gatehouse.NanoUSD, bool) {
 func (x *exchange) pricedAt(s *step) prices.Of {
 	of := prices.Of{Organization: x.charge.Organization, Dialect: s.upstream.Dialect, Upstream: s.upstream.Name, Model: s.model, Tier: x.tier,
 		Size: x.charge.Size, Quality: x.charge.Quality, At: x.charge.At}
-	if of.Model == "" {
+	switch {
+	case s.pricedAs != "":
+		of.Model = s.pricedAs
+	case of.Model == "":
 		of.Model = x.charge.Model
 	}
 	return of

@@ -86,7 +86,7 @@ func (x *exchange) routeBatchInput() error {
 		}
 	}
 	for _, up := range b.ways {
-		x.plan.add(up, "", noRoute, nil)
+		x.plan.add(up, "", "", noRoute, nil)
 	}
 	for name, m := range b.models {
 		b.Models = append(b.Models, gatehouse.BatchModel{Name: name, Lines: m.lines, Most: m.most, Open: m.open})

@@ -202,22 +202,23 @@ type current struct {
 	prev    *exchange // neighbours in live, guarded by its shard
 	next    *exchange
 
-	call      dialect.Call
-	caller    dialect.Caller
-	in        authn.Presented
-	id        authn.Identity
-	body      body
-	model     string          // what the caller asked for: the deployment's name
-	bodyModel string          // what the body says, where Azure's path says something else
-	tier      string          // the service tier the caller asked for
-	text      int64           // bytes of a JSON body, for an estimate of its tokens; of a form nothing is known, its bytes are files
-	spoken    int64           // characters of the text to be spoken
-	store     strictjson.Span // of the body's "store"
-	plan      plan
-	batch     *batchCall    // nil but for the upload of a batch's input, and a batch
-	tries     int           // attempts made
-	permit    health.Permit // for the attempt under way
-	endRoute  func()        // stops the clock of a route with a total timeout; nil: it has none
+	call       dialect.Call
+	caller     dialect.Caller
+	in         authn.Presented
+	id         authn.Identity
+	body       body
+	model      string          // what the caller asked for: the deployment's name
+	bodyModel  string          // what the body says, where Azure's path says something else
+	tier       string          // the service tier the caller asked for
+	text       int64           // bytes of a JSON body, for an estimate of its tokens; of a form nothing is known, its bytes are files
+	spoken     int64           // characters of the text to be spoken
+	containers int64           // of those that the answer names, the ones that were there before
+	store      strictjson.Span // of the body's "store"
+	plan       plan
+	batch      *batchCall    // nil but for the upload of a batch's input, and a batch
+	tries      int           // attempts made
+	permit     health.Permit // for the attempt under way
+	endRoute   func()        // stops the clock of a route with a total timeout; nil: it has none
 	allowance
 	charge     ledger.Charge
 	hold       ledger.Hold

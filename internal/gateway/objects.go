@@ -344,6 +344,9 @@ func (x *exchange) ownMade(id string, kind, hands usage.Made) error {
 		return nil
 	}
 	if _, known := x.g.objects.get(id); known {
+		if kind == usage.MadeContainer {
+			x.containers++ // it costs what it cost when it was made
+		}
 		return nil
 	}
 	return x.own(id, kind.Kind())

@@ -299,7 +299,7 @@ func TestMetering(t *testing.T) {
 		{name: "transcription in seconds", path: "audio/transcriptions", contentType: form, body: audio, product: "audio_transcriptions",
 			answer: `{"text":"x","usage":{"type":"duration","seconds":3}}`, want: gatehouse.Units{Milliseconds: 3000}},
 		{name: "speech", path: "audio/speech", body: `{"model":"gpt-4o","input":"naïve","voice":"alloy"}`, answerType: "audio/mpeg", answer: "ID3", product: "audio_speeches",
-			want: gatehouse.Units{Characters: 5, Input: 13}, confidence: gatehouse.Estimated},
+			want: gatehouse.Units{Characters: 5, Input: 13, Output: 12, OutputAudio: 12}, confidence: gatehouse.Estimated},
 		{name: "no usage", path: "chat/completions", body: chatBody, product: "completions", answer: `{"id":"x","model":"m-1","choices":[{"message":{"content":"sixteen letters."}}]}`,
 			want: gatehouse.Units{Input: 16, Output: 4}, confidence: gatehouse.Estimated},
 		{name: "absurd usage", path: "chat/completions", body: chatBody, product: "completions", answer: usage(`{"prompt_tokens":-5,"completion_tokens":1e30}`),

@@ -29,6 +29,7 @@ const noRoute = maxSteps
 type step struct {
 	upstream *gatehouse.Upstream
 	model    string              // the upstream's own name; empty: the call has no model
+	pricedAs string              // what the table of prices calls it, where the route says so
 	route    int                 // index among the deployment's routes, or noRoute
 	timeouts *gatehouse.Timeouts // the route's own; nil: there are none
 	circuit  *health.Upstream    // set by consult
@@ -36,9 +37,9 @@ type step struct {
 	skipped  bool // the record says why
 }
 
-func (p *plan) add(up *gatehouse.Upstream, model string, route int, timeouts *gatehouse.Timeouts) {
+func (p *plan) add(up *gatehouse.Upstream, model, pricedAs string, route int, timeouts *gatehouse.Timeouts) {
 	if p.n < maxSteps {
-		p.steps[p.n] = step{upstream: up, model: model, route: route, timeouts: timeouts}
+		p.steps[p.n] = step{upstream: up, model: model, pricedAs: pricedAs, route: route, timeouts: timeouts}
 		p.n++
 	}
 }
@@ -88,7 +89,7 @@ func (x *exchange) chosenModel() bool {
 func (x *exchange) routePinned(upstream string) error {
 	up, err := x.objectsUpstream(upstream)
 	if err == nil {
-		x.plan.add(up, "", noRoute, nil)
+		x.plan.add(up, "", "", noRoute, nil)
 	}
 	return err
 }
@@ -130,7 +131,7 @@ func (x *exchange) routeModel(pinned ownership) error {
 		if model == "" {
 			model = x.model
 		}
-		x.plan.add(up, model, i, &route.Timeouts)
+		x.plan.add(up, model, route.PricedAs, i, &route.Timeouts)
 	}
 	switch {
 	case x.plan.n > 0:
@@ -156,7 +157,7 @@ func (x *exchange) routeModel(pinned ownership) error {
 	if pinned.deployment == x.model {
 		model = pinned.model
 	}
-	x.plan.add(up, model, noRoute, nil)
+	x.plan.add(up, model, "", noRoute, nil)
 	return nil
 }
 
@@ -174,7 +175,7 @@ func (x *exchange) routeModelless() error {
 	c, p := x.g.cfg.Catalog, &x.id.Principal
 	if id := x.id.Project.Upstream; id != "" {
 		if up := c.Upstream(id); up != nil && x.mayReach(up) {
-			x.plan.add(up, "", noRoute, nil)
+			x.plan.add(up, "", "", noRoute, nil)
 			return nil
 		}
 	}
@@ -201,7 +202,7 @@ func (x *exchange) routeModelless() error {
 		return &gatehouse.Error{Kind: gatehouse.Invalid, Code: "upstream_missing",
 			Message: "This call names no model and the project can reach no upstream. Add an upstream and a deployment (gatehouse apply)."}
 	}
-	x.plan.add(only, "", noRoute, nil)
+	x.plan.add(only, "", "", noRoute, nil)
 	return nil
 }
 

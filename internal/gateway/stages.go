@@ -111,6 +111,15 @@ func (x *exchange) readFields() error {
 	return nil
 }
 
+// short returns a size or quality as far as one is ever long.
+func short(s string) string {
+	const most = 32
+	if len(s) > most {
+		return ""
+	}
+	return s
+}
+
 // authorize checks that the caller may use the operation and the models it names, and makes the exchange known, so that it is cut
 // when that changes.
 func (x *exchange) authorize() error {
@@ -154,7 +163,11 @@ func (x *exchange) settle() error {
 	x.settlement = ledger.Settlement{Request: &x.record, Released: x.released || !x.consumed, Units: units, Confidence: confidence, UpstreamModel: model, ServiceTier: tier}
 	if up := x.answer.upstream; up != nil {
 		x.settlement.Dialect, x.settlement.Upstream = up.Dialect, up.Name
+		if x.answer.step != nil {
+			x.settlement.PricedAs = x.answer.step.pricedAs
+		}
 	}
+	x.settlement.Size, x.settlement.Quality = x.pictured()
 	if model == "" {
 		x.settlement.UpstreamModel = x.answer.model
 	}
@@ -184,12 +197,28 @@ func (x *exchange) count() (u gatehouse.Units, c gatehouse.Confidence, model, ti
 		tier = ""
 	}
 	u.Characters = x.spoken
+	u.Containers = max(u.Containers-x.containers, 0)
 	if reported {
 		return u, gatehouse.Reported, model, tier
 	}
 	u.Input = usage.Estimate(x.text)
 	u.Output = usage.Estimate(text)
+	if x.spoken > 0 && x.record.Status < 300 {
+		u.Output = usage.EstimateSpeech(x.spoken)
+		u.OutputAudio = u.Output
+	}
 	return u, gatehouse.Estimated, model, tier
+}
+
+// pictured returns the size and quality of the images or the video that an answer made, as far as it says so.
+func (x *exchange) pictured() (size, quality string) {
+	switch {
+	case x.call.Op.Usage != usage.Images && x.call.Op.Begins != gatehouse.WorkVideo:
+		return "", ""
+	case x.tapped:
+		return short(x.summary.Size), short(x.summary.Quality)
+	}
+	return short(x.capture.Text(usage.Size)), short(x.capture.Text(usage.Quality))
 }
 
 // finishRecord completes the explain record as far as it is known now.

@@ -184,6 +184,9 @@ func (l *Ledger) price(c *Charge, s *Settlement) {
 	}
 	of := c.Priced()
 	s.Cost, s.CostKnown = l.Prices().Cost(&of, &s.Units)
+	if s.Confidence == gatehouse.Estimated && s.Units == (gatehouse.Units{}) {
+		s.CostKnown = false // nothing could be counted, which is not to say that it cost nothing
+	}
 	if !s.CostKnown {
 		s.Cost = 0
 	}

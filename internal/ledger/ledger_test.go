@@ -248,8 +248,8 @@ func TestUsageMayBeKeyedByTheObject(t *testing.T) {
 	if !ok || len(k.usage) != 1 || k.requests["req_1"].ID != "req_1" {
 		t.Errorf("usage = %v, requests = %v", k.usage, k.requests)
 	}
-	if u.CostKnown || !u.Batch {
-		t.Errorf("a batch is priced at the standard rate: %+v", u)
+	if !u.CostKnown || u.Cost != (19*2500+10*10000)/2 || !u.Batch {
+		t.Errorf("a batch costs half: %+v", u)
 	}
 }
 

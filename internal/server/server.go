@@ -154,7 +154,11 @@ func Open(ctx context.Context, cfg *Config, opts Options) (_ *Server, err error)
 	if err != nil {
 		return nil, fmt.Errorf("node id: %w", err)
 	}
-	s.ledger, err = ledger.Open(ctx, ledger.Config{Dir: cfg.Data, DB: s.db, Sync: time.Duration(*cfg.JournalSync), Now: opts.Now, Logger: s.log,
+	table, err := s.loadPrices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.ledger, err = ledger.Open(ctx, ledger.Config{Dir: cfg.Data, DB: s.db, Prices: table, Sync: time.Duration(*cfg.JournalSync), Now: opts.Now, Logger: s.log,
 		Node: node, Everywhere: s.knownEverywhere})
 	if err != nil {
 		return nil, err
@@ -352,8 +356,11 @@ func (s *Server) openCatalog(ctx context.Context) error {
 		cfg.Waker = s.waker
 	}
 	var err error
-	s.catalog, err = catalog.Open(ctx, cfg)
-	return err
+	if s.catalog, err = catalog.Open(ctx, cfg); err != nil {
+		return err
+	}
+	s.catalog.OnPrices(s.ledger.SetPrices)
+	return nil
 }
 
 func (s *Server) openGateway() error {

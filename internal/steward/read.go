@@ -29,7 +29,7 @@ func (s *Steward) read(ctx context.Context, w *gatehouse.Work) (work.Report, err
 	ctx, stop := context.WithTimeout(ctx, lookTimeout)
 	defer stop()
 	s.metrics.polled(w.Kind)
-	c := usage.Capture{Want: usage.MadeFile | usage.MadeModel}
+	c := usage.Capture{Want: usage.MadeFile | usage.MadeModel | usage.MadeContainer}
 	if err := s.fetch(ctx, w, w.Poll, maxObject, &c); err != nil {
 		return work.Report{}, err
 	}
@@ -77,7 +77,7 @@ func (s *Steward) settle(ctx context.Context, w *gatehouse.Work, r *work.Report)
 	if w.Kind == gatehouse.WorkBatch {
 		return s.settleBatch(ctx, w, r)
 	}
-	o := ledger.Outcome{Units: r.Units, Confidence: gatehouse.Reported, UpstreamModel: r.Model, ServiceTier: r.ServiceTier}
+	o := ledger.Outcome{Units: r.Units, Confidence: gatehouse.Reported, UpstreamModel: r.Model, ServiceTier: r.ServiceTier, Size: r.Size}
 	if w.Model == "" {
 		o.Model = r.Model // the caller left it to the upstream
 	}

@@ -70,6 +70,9 @@ func (t *Tap) judge(size int) verdict {
 	if e == goesOn {
 		e = endings[string(name)]
 	}
+	if t.opts.Shape == usage.Responses {
+		t.tools(kind, e)
+	}
 	v := keep
 	switch e {
 	case failure:
@@ -138,12 +141,33 @@ func (t *Tap) note(kind []byte, counted bool) {
 	first(&t.model, c.Get(usage.Model))
 	latest(&t.tier, c.Get(usage.ServiceTier))
 	latest(&t.status, c.Get(usage.Status))
+	if t.opts.Shape == usage.Images {
+		latest(&t.pictured, c.Get(usage.Size))
+		latest(&t.quality, c.Get(usage.Quality))
+	}
 	if counted && t.opts.Shape != usage.Images {
 		t.usage = append(t.usage[:0], c.Get(usage.Usage)...)
 	}
 }
 
 var audioDelta, partDone = []byte("audio.delta"), []byte(".done")
+
+// itemDone is the type of the event that closes an item of a response.
+const itemDone = "response.output_item.done"
+
+// tools counts the calls of hosted tools: one by one, so that a stream that is cut shows them, until its end shows them all.
+func (t *Tap) tools(kind []byte, e ending) {
+	switch calls := t.capture.Calls(); {
+	case e != goesOn:
+		t.calls.Preview = t.calls.Preview || calls.Preview
+		t.calls.Web, t.calls.Files = max(t.calls.Web, calls.Web), max(t.calls.Files, calls.Files)
+	case string(kind) == itemDone:
+		t.calls.Web += calls.Web
+		t.calls.Files += calls.Files
+	default:
+		t.calls.Preview = t.calls.Preview || calls.Preview
+	}
+}
 
 // image counts an image that is complete. Each reports the tokens of its own generation.
 func (t *Tap) image(usageObject []byte) {

@@ -39,11 +39,13 @@ type Emit func(b []byte, final bool) error
 // Summary is what a stream said so far.
 type Summary struct {
 	Units       gatehouse.Units
-	Reported    bool // the upstream said what it counted (of images perhaps only how many); otherwise Units is empty
+	Reported    bool // the upstream said what it counted (of images perhaps only how many); otherwise Units has calls of tools at most
 	ID          string
 	Model       string
 	ServiceTier string
 	Status      string // of a response or run
+	Size        string // of images
+	Quality     string
 	Made        []Made // ids at the places of what the answer may have made
 	TextBytes   int64  // size of the text that the model wrote, for an estimate
 	Events      int64  // events with data
@@ -97,7 +99,9 @@ type Tap struct {
 	id, model, tier, status, usage []byte // JSON
 	created                        []byte // JSON; kept where chunks may have to be given it
 	made                           []Made
+	pictured, quality              []byte          // size and quality of images, JSON
 	images                         gatehouse.Units // of the images that are complete
+	calls                          usage.Calls     // of hosted tools
 	text, events                   int64
 	ended, failed, final           bool
 }
@@ -136,7 +140,7 @@ func (t *Tap) Reset(o Options) {
 	t.capture.Reset()
 	t.capture.Want = o.Hands
 	*t = Tap{opts: o, capture: t.capture, rewriter: t.rewriter, hold: t.hold[:0], id: t.id[:0], model: t.model[:0], tier: t.tier[:0],
-		status: t.status[:0], usage: t.usage[:0], created: t.created[:0]}
+		status: t.status[:0], usage: t.usage[:0], created: t.created[:0], pictured: t.pictured[:0], quality: t.quality[:0]}
 }
 
 // Feed reads the next piece of the stream, of any size, and emits what can go out. An error is emit's own; after one the tap
@@ -253,12 +257,21 @@ func (t *Tap) TextBytes() int64 { return t.text }
 // Summary returns what the stream said so far. It allocates.
 func (t *Tap) Summary() Summary {
 	s := Summary{ID: unquote(t.id), Model: unquote(t.model), ServiceTier: unquote(t.tier), Status: unquote(t.status), Made: t.made,
-		TextBytes: t.text, Events: t.events, Ended: t.ended, Failed: t.failed}
+		TextBytes: t.text, Events: t.events, Ended: t.ended, Failed: t.failed, Size: unquote(t.pictured), Quality: unquote(t.quality)}
 	if t.opts.Shape == usage.Images {
 		s.Units, s.Reported = t.images, t.images.Images > 0
 		return s
 	}
 	s.Units, s.Reported = usage.Extract(t.opts.Shape, t.usage)
+	t.calls.Count(&s.Units)
+	if s.Reported {
+		usage.Searches(t.opts.Shape, s.Model).Count(&s.Units)
+	}
+	for i := range t.made {
+		if t.made[i].Kind == usage.MadeContainer && t.opts.Shape == usage.Responses {
+			s.Units.Containers++ // each is there once
+		}
+	}
 	return s
 }
 

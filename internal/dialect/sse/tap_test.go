@@ -90,7 +90,10 @@ var streams = []struct {
 		ServiceTier: "default", Status: "completed", Made: []sse.Made{{Kind: usage.MadeItem, ID: "msg_67c9fdcf"}}, TextBytes: 8, Events: 9, Ended: true}},
 	{name: "images.sse", options: sse.Options{Shape: usage.Images}, last: "\n\n", want: sse.Summary{
 		Units:    gatehouse.Units{Input: 100, InputText: 20, InputImage: 80, Output: 110, OutputImage: 110, Images: 2},
-		Reported: true, Events: 3, Ended: true}},
+		Reported: true, Size: "1024x1024", Quality: "high", Events: 3, Ended: true}},
+	{name: "tools.sse", options: sse.Options{Shape: usage.Responses, Hands: usage.MadeContainer}, last: "event: response.completed", want: sse.Summary{
+		Units: gatehouse.Units{Input: 37, Output: 11, WebSearchPreviews: 1, Containers: 1}, Reported: true, ID: "resp_t", Model: "gpt-5-2025-08-07",
+		Status: "completed", Made: []sse.Made{{Kind: usage.MadeContainer, ID: "cntr_1"}}, Events: 6, Ended: true}},
 	{name: "transcription.sse", options: sse.Options{Shape: usage.Transcription}, last: `data: {"type":"transcript.text.done"`, want: sse.Summary{
 		Units: gatehouse.Units{Input: 14, InputAudio: 14, Output: 45}, Reported: true, TextBytes: 5, Events: 3, Ended: true}},
 	{name: "speech.sse", options: sse.Options{Shape: usage.Speech}, last: `data: {"type":"speech.audio.done"`, want: sse.Summary{
@@ -312,4 +315,15 @@ func chunkOf(size int) []byte {
 	head := `data: {"id":"chatcmpl-9nSGuLQGV8mbzXiGcYBgK5mTDAPPA","object":"chat.completion.chunk","created":1721596428,"model":"gpt-4o-mini-2024-07-18","system_fingerprint":"fp_44132a4de3","choices":[{"index":0,"delta":{"content":"`
 	tail := `"},"logprobs":null,"finish_reason":null}],"usage":null}` + "\n\n"
 	return []byte(head + strings.Repeat("x", max(size-len(head)-len(tail), 1)) + tail)
+}
+
+// TestCutStreamsShowTools keeps the calls of hosted tools of a stream that breaks off before it says what it used.
+func TestCutStreamsShowTools(t *testing.T) {
+	in := load(t, "tools.sse")
+	in = in[:bytes.Index(in, []byte("event: response.completed"))]
+	var tap sse.Tap
+	got := run(t, &tap, sse.Options{Shape: usage.Responses, Hands: usage.MadeContainer}, in, 100)
+	if want := (gatehouse.Units{WebSearchPreviews: 1, Containers: 1}); got.sum.Units != want || got.sum.Reported {
+		t.Errorf("units = %+v, reported %v; want %+v, unreported", got.sum.Units, got.sum.Reported, want)
+	}
 }

@@ -35,11 +35,13 @@ const (
 	Trained                  // trained_tokens of a fine-tuning job
 	InputFile                // input_file_id of a batch
 	Created                  // created
+	Size                     // size of an image or a video
+	Quality                  // quality of an image
 	slots
 )
 
 var slotNames = [slots]string{"usage", "id", "object", "model", "service_tier", "status", "error", "type", "duration", "conversation",
-	"thread_id", "output_file_id", "error_file_id", "seconds", "trained_tokens", "input_file_id", "created"}
+	"thread_id", "output_file_id", "error_file_id", "seconds", "trained_tokens", "input_file_id", "created", "size", "quality"}
 
 // Count names members that Capture counts.
 type Count uint8
@@ -51,6 +53,13 @@ const (
 	Deltas                     // elements of choices that have a member "delta"
 	Data                       // elements of data
 	PromptFilters              // Azure's prompt_filter_results, once prompt_annotations
+
+	// What follows counts strings by what they say, see words.
+	webSearchCalls  // searches of the web, and pages that were opened
+	webPages        // of those the ones that opened or searched a page, which cost nothing
+	fileSearchCalls // searches of vector stores
+	previewTools    // the preview tool for searches of the web, among the tools of a response
+	searchTools     // its successor
 	counts
 )
 
@@ -123,13 +132,14 @@ const (
 	inSkippedString // inside a string inside it
 )
 
-// keeping is what a value is kept for; it may be both.
+// keeping is what a value is kept for; it may be several things.
 type keeping uint8
 
 const (
 	keepNothing keeping = 0
 	keepSlot    keeping = 1 << 0
 	keepMade    keeping = 1 << 1
+	keepWord    keeping = 1 << 2
 )
 
 type piece struct{ start, end int }
@@ -328,6 +338,9 @@ func (c *Capture) begin(b byte) {
 		if c.keep&keepMade != 0 && (n.made&c.Want == 0 || b != '"' || len(c.made) >= maxMade) {
 			c.keep &^= keepMade
 		}
+		if b != '"' {
+			c.keep &^= keepWord
+		}
 		if c.keep != keepNothing {
 			c.place, c.start = n, len(c.buf)
 		}
@@ -359,6 +372,12 @@ func (c *Capture) finish(last []byte) {
 	if c.keep&keepMade != 0 {
 		c.made = append(c.made, made{at, c.place.made})
 	}
+	if c.keep&keepWord != 0 {
+		if n, ok := c.place.words[string(c.buf[at.start:at.end])]; ok {
+			c.counts[n]++
+		}
+		c.buf = c.buf[:at.start] // no place that counts words keeps them
+	}
 	c.keep, c.text = keepNothing, false
 	c.state = between
 	c.ended()
@@ -373,7 +392,7 @@ func (c *Capture) ended() {
 // add keeps more of the current value, or gives it up when it grows too long.
 func (c *Capture) add(part []byte) {
 	limit := maxValue
-	if c.keep&keepMade != 0 {
+	if c.keep&(keepMade|keepWord) != 0 {
 		limit = maxID
 	}
 	if len(c.buf)-c.start+len(part) > limit {

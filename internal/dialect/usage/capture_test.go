@@ -32,7 +32,27 @@ var answers = []struct {
 		name: "responses", shape: usage.Responses,
 		body: `{ "id" : "resp_1" , "model":"gpt-5","status":"completed","error":null,"output":[{"id":"msg_1","type":"message","content":[{"type":"output_text","text":"hello"}]},
 			{"id":"ci_1","type":"code_interpreter_call","container_id":"cntr_1","code":"x"}],"metadata":{"usage":{"input_tokens":1}},"usage":{"input_tokens":3,"output_tokens":4}}`,
-		want: gatehouse.Units{Input: 3, Output: 4}, id: "resp_1", model: "gpt-5", text: 5, made: []string{"item msg_1", "item ci_1", "container cntr_1"},
+		want: gatehouse.Units{Input: 3, Output: 4, Containers: 1}, id: "resp_1", model: "gpt-5", text: 5, made: []string{"item msg_1", "item ci_1", "container cntr_1"},
+	},
+	{
+		name: "hosted tools", shape: usage.Responses,
+		body: `{"id":"resp_2","object":"response","model":"gpt-5","status":"completed","tools":[{"type":"web_search"},{"type":"file_search","vector_store_ids":["vs_1"]}],
+			"output":[{"type":"web_search_call","status":"completed","action":{"type":"search","query":"web_search_call"}},
+			{"type":"web_search_call","action":{"type":"open_page","url":"https://example.com/"}},{"type":"web_search_call"},
+			{"type":"file_search_call","queries":["a","b"]},{"type":"message","content":[{"type":"output_text","text":"hi"}]},
+			{"type":["web_search_call"]},{"type":"web_search_call_that_is_none"}],"usage":{"input_tokens":3,"output_tokens":4}}`,
+		want: gatehouse.Units{Input: 3, Output: 4, WebSearches: 2, FileSearches: 1}, id: "resp_2", model: "gpt-5", text: 2,
+	},
+	{
+		name: "the preview of a hosted tool, in a line of a batch", shape: usage.Responses,
+		body: `{"response":{"body":{"model":"gpt-4.1","tools":[{"type":"web_search_preview"}],"output":[{"type":"web_search_call","action":{"type":"search"}}],
+			"usage":{"input_tokens":3,"output_tokens":4}}}}`,
+		want: gatehouse.Units{Input: 3, Output: 4, WebSearchPreviews: 1}, model: "gpt-4.1",
+	},
+	{
+		name: "a chat model that searches", shape: usage.Chat,
+		body: `{"model":"gpt-4o-search-preview-2025-03-11","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}`,
+		want: gatehouse.Units{Input: 3, Output: 4, WebSearchPreviews: 1}, model: "gpt-4o-search-preview-2025-03-11",
 	},
 	{
 		name: "images", shape: usage.Images,

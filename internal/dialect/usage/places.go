@@ -13,6 +13,7 @@ type node struct {
 	count  Count
 	counts bool
 	text   bool
+	words  map[string]Count // strings in JSON, with their quotes, that are counted here
 }
 
 type child struct {
@@ -39,6 +40,14 @@ func places() *node {
 	}
 	for _, path := range textPaths {
 		top.at(path).text = true
+	}
+	for path, words := range wordPaths {
+		n := top.at(path)
+		n.keep |= keepWord
+		n.words = make(map[string]Count, len(words))
+		for word, count := range words {
+			n.words[`"`+word+`"`] = count
+		}
 	}
 	for kind, paths := range madePaths {
 		for _, path := range paths {

@@ -29,6 +29,7 @@ const (
 	Speech                     // usage with input_tokens, in a stream of events only
 	Batch                      // as Responses, for all lines together
 	Run                        // an Assistants run, with prompt_tokens
+	Container                  // a container for code, which is what is counted
 )
 
 // maxCount bounds what is believed: a thousand times the largest context there is, a million times over.
@@ -92,11 +93,22 @@ func Extract(shape Shape, usageJSON []byte) (gatehouse.Units, bool) {
 	return u, true
 }
 
-// Of returns what a whole answer that went through c counted: its usage, its images and its seconds of audio. It reports false
-// when the answer says nothing. Models that are paid by the image report no tokens; then Images stands alone.
+// Of returns what a whole answer that went through c counted: its usage, its images, its seconds of audio and its calls of hosted
+// tools. It reports false when the answer says nothing. Models that are paid by the image report no tokens; then Images stands alone.
 func Of(shape Shape, c *Capture) (gatehouse.Units, bool) {
 	u, ok := Extract(shape, c.Get(Usage))
 	switch shape {
+	case Chat:
+		if ok {
+			Searches(shape, c.Text(Model)).Count(&u)
+		}
+	case Responses:
+		c.Calls().Count(&u)
+		u.Containers = c.Containers()
+	case Container:
+		if c.Text(ID) != "" {
+			u.Containers, ok = 1, true
+		}
 	case Images:
 		u.Images = int64(c.Count(Data))
 		ok = ok || u.Images > 0
@@ -113,6 +125,12 @@ func Of(shape Shape, c *Capture) (gatehouse.Units, bool) {
 
 // bytesPerToken is the usual size of a token of English text in the vocabularies in use; other languages have smaller ones.
 const bytesPerToken = 4
+
+// audioPerText is how many tokens of speech a token of text becomes, about: a voice speaks three words a second in some twenty tokens.
+const audioPerText = 6
+
+// EstimateSpeech returns the tokens of audio that a text is taken for, by its characters.
+func EstimateSpeech(characters int64) int64 { return audioPerText * Estimate(characters) }
 
 // Estimate returns the tokens that a stretch of text is taken for when the upstream counted nothing: one for every four bytes,
 // rounded up. What rests on it must be marked gatehouse.Estimated.

@@ -80,6 +80,7 @@ type Report struct {
 	Reported    bool // the object says what was used; otherwise Units is an estimate, or of a batch perhaps to be found in its files
 	Model       string
 	ServiceTier string
+	Size        string // of a video
 	InputFile   string // of a batch, as are the next
 	OutputFile  string
 	ErrorFile   string
@@ -106,6 +107,7 @@ func Read(k gatehouse.WorkKind, id string, c *usage.Capture) (Report, bool) {
 			r.Reported = true // nothing was made
 			break
 		}
+		r.Size = c.Text(usage.Size)
 		r.Units.VideoMilliseconds, r.Reported = usage.Milliseconds(bytes.Trim(c.Get(usage.Seconds), `"`))
 	case gatehouse.WorkFineTuning:
 		trained := c.Get(usage.Trained)
@@ -115,9 +117,9 @@ func Read(k gatehouse.WorkKind, id string, c *usage.Capture) (Report, bool) {
 		}
 		r.Units.Trained, r.Reported = usage.Whole(trained)
 	default:
-		r.Units, r.Reported = usage.Extract(kinds[k].shape, c.Get(usage.Usage))
+		r.Units, r.Reported = usage.Of(kinds[k].shape, c)
 		if !r.Reported {
-			r.Units = gatehouse.Units{Output: usage.Estimate(c.TextBytes)}
+			r.Units.Output = usage.Estimate(c.TextBytes)
 		}
 	}
 	return r, true

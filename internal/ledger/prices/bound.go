@@ -15,6 +15,9 @@ import (
 func (t *Table) Bound(of *Of, most *gatehouse.Units) (gatehouse.NanoUSD, bool) {
 	v := t.find(of)
 	tiers, ok := reach(of.Tier)
+	if v == nil && toolsOnly(most) {
+		v = &noVersion
+	}
 	if v == nil || !ok || negative(most) {
 		return 0, false
 	}
@@ -57,25 +60,26 @@ func (t *Table) boundAt(of *Of, v *version, at tier, most *gatehouse.Units) (hig
 // boundOf is Bound at one quote.
 func (t *Table) boundOf(of *Of, v *version, q *quote, most *gatehouse.Units) (highest gatehouse.NanoUSD, known bool) {
 	known = true
-	try := func(r *rates) {
+	try := func(r *rates) (ok bool) {
 		q.variant = r
 		sum := total{denominator: q.denominator}
 		q.mostTokens(&sum, most)
 		q.items(&sum, most)
 		t.tools(of, q, &sum, most)
 		cost, ok := sum.money(up)
-		highest, known = max(highest, cost), known && ok
+		highest = max(highest, cost)
+		return ok
 	}
 	fits := false
 	for i := range v.variants {
 		v := &v.variants[i]
 		if (open(of.Size) || v.size == "" || v.size == of.Size) && (open(of.Quality) || v.quality == "" || v.quality == of.Quality) {
-			try(&v.rates)
+			known = try(&v.rates) && known
 			fits = true
 		}
 	}
-	if !fits {
-		try(nil)
+	if base := try(nil); !fits { // else a size that no variant names is priced so, if at all
+		known = base
 	}
 	return highest, known
 }

@@ -99,15 +99,20 @@ func (t *Table) parseTokens(data []byte) error {
 		return errors.New("there is more than one JSON value")
 	}
 	// A price of 0 counts as none here: nobody gives tokens away, and the table writes 0 where there is nothing to sell.
-	terms := func(c *tokenCost) Cost {
+	terms := func(c *tokenCost) (Cost, error) {
 		out := Cost{}
 		for name, text := range map[rate]json.Number{input: c.Input, output: c.Output, cached: c.CacheRead, cacheWrite: c.CacheWrite,
 			inputAudio: c.InputAudio, outputAudio: c.OutputAudio} {
-			if strings.Trim(string(text), "0.") != "" {
-				out[rateNames[name]] = text
+			if strings.Trim(string(text), "0.") == "" {
+				continue
 			}
+			price, err := gatehouse.ParseUSD(string(text))
+			if err != nil {
+				return nil, err
+			}
+			out[rateNames[name]] = price
 		}
-		return out
+		return out, nil
 	}
 	for provider, models := range table.Providers {
 		into, err := t.provider(provider)
@@ -117,9 +122,15 @@ func (t *Table) parseTokens(data []byte) error {
 		for name, m := range models {
 			row := Terms{Limit: &m.Limit}
 			if m.Cost != nil {
-				row.Cost = terms(&m.Cost.tokenCost)
+				if row.Cost, err = terms(&m.Cost.tokenCost); err != nil {
+					return fmt.Errorf("%s %s: %w", provider, name, err)
+				}
 				for i := range m.Cost.Tiers {
-					row.Context = append(row.Context, ContextTerms{m.Cost.Tiers[i].Tier.Size, terms(&m.Cost.Tiers[i].tokenCost)})
+					cost, err := terms(&m.Cost.Tiers[i].tokenCost)
+					if err != nil {
+						return fmt.Errorf("%s %s: %w", provider, name, err)
+					}
+					row.Context = append(row.Context, ContextTerms{m.Cost.Tiers[i].Tier.Size, cost})
 				}
 			}
 			v, err := row.compile()
@@ -211,6 +222,15 @@ func lay(list []*version, v *version) ([]*version, error) {
 		return list, nil
 	}
 	return append(slices.Clip(list), v.over(last)), nil
+}
+
+// Check returns an error unless terms can be read and may be said of a model.
+func Check(model string, terms *Terms) error {
+	v, err := terms.compile()
+	if err != nil {
+		return err
+	}
+	return v.check(model)
 }
 
 // check holds what is said of any model to what can be said so.

@@ -18,6 +18,9 @@ import (
 func (t *Table) Cost(of *Of, u *gatehouse.Units) (gatehouse.NanoUSD, bool) {
 	v := t.find(of)
 	tier, ok := tierOf(of.Tier)
+	if v == nil && toolsOnly(u) {
+		v = &noVersion
+	}
 	if v == nil || !ok || negative(u) {
 		return 0, false
 	}
@@ -28,6 +31,14 @@ func (t *Table) Cost(of *Of, u *gatehouse.Units) (gatehouse.NanoUSD, bool) {
 	q.items(&sum, u)
 	t.tools(of, &q, &sum, u)
 	return sum.money(half)
+}
+
+// noVersion is the price of what no model did: a container that was made by itself.
+var noVersion version
+
+func toolsOnly(u *gatehouse.Units) bool {
+	return *u == gatehouse.Units{WebSearches: u.WebSearches, WebSearchPreviews: u.WebSearchPreviews, FileSearches: u.FileSearches, Containers: u.Containers} &&
+		*u != gatehouse.Units{}
 }
 
 func negative(u *gatehouse.Units) bool {

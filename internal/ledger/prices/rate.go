@@ -1,11 +1,11 @@
 package prices
 
 import (
-	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
+
+	"gatehouse"
 )
 
 // rate is one of the units that have a price.
@@ -84,62 +84,25 @@ func (r *rates) tokens() bool { return r.known&(1<<firstItem-1) != 0 }
 // items reports whether there is a price for something that is counted in items.
 func (r *rates) items() bool { return r.known&(1<<firstTool-1)&^(1<<firstItem-1) != 0 }
 
-// Cost is prices by the names of their units, in decimal USD for 1,000,000 of each.
-type Cost map[string]json.Number
+// Cost is prices by the names of their units, in USD for 1,000,000 of each.
+type Cost map[string]gatehouse.USD
 
 // read reads prices exactly.
 func (c Cost) read() (out rates, err error) {
-	for name, text := range c {
+	for name, price := range c {
 		x := rate(slices.Index(rateNames[:], name))
-		if x >= rateCount {
+		nano := int64(price)
+		switch {
+		case x >= rateCount:
 			return rates{}, fmt.Errorf("%q is not a unit that has a price; the units are %s", name, strings.Join(rateNames[:], ", "))
-		}
-		nano, err := ParseUSD(string(text))
-		if err != nil {
-			return rates{}, fmt.Errorf("%s: %w", name, err)
-		}
-		if x == audioTime || x == videoTime {
-			if nano%1000 != 0 {
-				return rates{}, fmt.Errorf("%s: price %q of 1,000,000 seconds has more than six decimal places", name, text)
-			}
+		case nano < 0:
+			return rates{}, fmt.Errorf("%s: a price is not negative", name)
+		case (x == audioTime || x == videoTime) && nano%1000 != 0:
+			return rates{}, fmt.Errorf("%s: %s USD for 1,000,000 seconds has more than six decimal places", name, price)
+		case x == audioTime || x == videoTime:
 			nano /= 1000
 		}
 		out.set(x, nano)
 	}
 	return out, nil
-}
-
-// ParseUSD reads a plain decimal number of USD as nano-USD, exactly: at most nine decimal places, no sign, no exponent.
-func ParseUSD(s string) (int64, error) {
-	whole, frac, point := strings.Cut(s, ".")
-	if whole == "" || point && frac == "" {
-		return 0, fmt.Errorf("price %q is not a plain decimal number such as 2.50", s)
-	}
-	if len(frac) > 9 {
-		if strings.Trim(frac[9:], "0123456789") == "" && strings.Trim(frac[9:], "0") != "" {
-			return 0, fmt.Errorf("price %q has more than nine decimal places", s)
-		}
-		if strings.Trim(frac[9:], "0") != "" {
-			return 0, fmt.Errorf("price %q is not a plain decimal number such as 2.50", s)
-		}
-		frac = frac[:9]
-	}
-	digits := whole + frac + "000000000"[len(frac):]
-	var n int64
-	for _, c := range []byte(digits) {
-		if c < '0' || c > '9' {
-			return 0, fmt.Errorf("price %q is not a plain decimal number such as 2.50", s)
-		}
-		if n > (math.MaxInt64-9)/10 {
-			return 0, fmt.Errorf("price %q is too large", s)
-		}
-		n = n*10 + int64(c-'0')
-	}
-	return n, nil
-}
-
-// FormatUSD writes nano-USD as the shortest decimal number of USD that [ParseUSD] reads as the same.
-func FormatUSD(nano int64) string {
-	s := fmt.Sprintf("%d.%09d", nano/1_000_000_000, nano%1_000_000_000)
-	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
 }

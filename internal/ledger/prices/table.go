@@ -2,6 +2,7 @@ package prices
 
 import (
 	"slices"
+	"strings"
 
 	"gatehouse"
 )
@@ -120,36 +121,39 @@ func (t *Table) find(of *Of) *version {
 	return t.builtInVersion(of, of.Model)
 }
 
-// ownVersion looks a name up, then the name without the date at its end, first by upstream.
+// ownVersion finds an operator's price as builtInVersion does, first by upstream.
 func (t *Table) ownVersion(of *Of, model string) *version {
 	if len(t.own) == 0 {
 		return nil
 	}
-	base := undated(model)
-	if v := t.ownNamed(ownKey{of.Organization, of.Upstream, "", model}, base, of.At); v != nil && of.Upstream != "" {
+	if of.Upstream != "" {
+		if v := t.ownNamed(ownKey{of.Organization, of.Upstream, "", model}, of.At); v != nil {
+			return v
+		}
+	}
+	if v := t.ownNamed(ownKey{of.Organization, "", of.Dialect, model}, of.At); v != nil || of.Dialect != gatehouse.Mock {
 		return v
 	}
-	if v := t.ownNamed(ownKey{of.Organization, "", of.Dialect, model}, base, of.At); v != nil {
+	if v := t.ownNamed(ownKey{of.Organization, "", gatehouse.OpenAI, model}, of.At); v != nil {
 		return v
 	}
-	if of.Dialect != gatehouse.Mock {
-		return nil
-	}
-	if v := t.ownNamed(ownKey{of.Organization, "", gatehouse.OpenAI, model}, base, of.At); v != nil {
-		return v
-	}
-	return t.ownNamed(ownKey{of.Organization, "", gatehouse.Azure, model}, base, of.At)
+	return t.ownNamed(ownKey{of.Organization, "", gatehouse.Azure, model}, of.At)
 }
 
-func (t *Table) ownNamed(key ownKey, base string, at gatehouse.Millis) *version {
-	if v := current(t.own[key], at); v != nil || key.model == base {
-		return v
+func (t *Table) ownNamed(key ownKey, at gatehouse.Millis) *version {
+	for {
+		if v := current(t.own[key], at); v != nil {
+			return v
+		}
+		next := shorter(key.model)
+		if next == key.model {
+			return nil
+		}
+		key.model = next
 	}
-	key.model = base
-	return current(t.own[key], at)
 }
 
-// builtInVersion finds a model by its exact name, else without the date at its end. The mock is priced as the provider whose model it
+// builtInVersion finds a model by its exact name, else by the next shorter ones. The mock is priced as the provider whose model it
 // plays, OpenAI first.
 func (t *Table) builtInVersion(of *Of, model string) *version {
 	if of.Dialect != gatehouse.Mock {
@@ -163,13 +167,16 @@ func (t *Table) builtInVersion(of *Of, model string) *version {
 
 func (t *Table) builtInNamed(provider gatehouse.Dialect, model string, at gatehouse.Millis) *version {
 	models := t.builtIn[provider]
-	if v := current(models[model], at); v != nil {
-		return v
+	for {
+		if v := current(models[model], at); v != nil {
+			return v
+		}
+		next := shorter(model)
+		if next == model {
+			return nil
+		}
+		model = next
 	}
-	if base := undated(model); base != model {
-		return current(models[base], at)
-	}
-	return nil
 }
 
 // current returns the last version that has begun.
@@ -180,6 +187,17 @@ func current(list []*version, at gatehouse.Millis) *version {
 		}
 	}
 	return nil
+}
+
+// shorter returns the next shorter name under which a table may have a model: what a fine-tuned one was made from, "ft:gpt-4o-2024-08-06"
+// of "ft:gpt-4o-2024-08-06:acme::1", then the name without the date at its end. It returns model itself when there is none.
+func shorter(model string) string {
+	if rest, tuned := strings.CutPrefix(model, "ft:"); tuned {
+		if i := strings.IndexByte(rest, ':'); i >= 0 {
+			return model[:len("ft:")+i]
+		}
+	}
+	return undated(model)
 }
 
 // undated returns model without the date at its end: -2024-08-06 as OpenAI writes it, -20240806, or -0613 as it once did.

@@ -14,42 +14,42 @@ import (
 
 // Terms are what a version of a model's price says, as tables, manifests and the API write it.
 type Terms struct {
-	Cost Cost `json:"cost,omitempty"`
+	Cost Cost `json:"cost,omitempty" yaml:"cost,omitempty"`
 	// Context replaces prices of a whole request whose input is above a size.
-	Context []ContextTerms `json:"context,omitempty"`
+	Context []ContextTerms `json:"context,omitempty" yaml:"context,omitempty"`
 	// ServiceTiers are the prices at other tiers than the standard one: flex, priority, scale, batch.
-	ServiceTiers map[string]TierTerms `json:"service_tiers,omitempty"`
+	ServiceTiers map[string]TierTerms `json:"service_tiers,omitempty" yaml:"service_tiers,omitempty"`
 	// Variants replace prices for images and videos of a size and quality; the first that fits counts.
-	Variants []VariantTerms `json:"variants,omitempty"`
-	Limit    *Limits        `json:"limit,omitempty"`
+	Variants []VariantTerms `json:"variants,omitempty" yaml:"variants,omitempty"`
+	Limit    *Limits        `json:"limit,omitempty" yaml:"limit,omitempty"`
 }
 
 // ContextTerms are the prices of a request with more input tokens than Above.
 type ContextTerms struct {
-	Above int64 `json:"above"`
-	Cost  Cost  `json:"cost"`
+	Above int64 `json:"above" yaml:"above"`
+	Cost  Cost  `json:"cost" yaml:"cost"`
 }
 
 // TierTerms are the prices at a service tier: what Cost does not say costs what it does at the standard tier, times Factor. Without a
 // Factor what Cost does not say is not known.
 type TierTerms struct {
-	Factor  json.Number    `json:"factor,omitempty"` // a decimal number above 0, e.g. 0.5
-	Cost    Cost           `json:"cost,omitempty"`
-	Context []ContextTerms `json:"context,omitempty"`
+	Factor  gatehouse.USD  `json:"factor,omitempty" yaml:"factor,omitempty"` // a decimal number above 0, e.g. 0.5; written as an amount is, and no money
+	Cost    Cost           `json:"cost,omitempty" yaml:"cost,omitempty"`
+	Context []ContextTerms `json:"context,omitempty" yaml:"context,omitempty"`
 }
 
 // VariantTerms are prices of one size, one quality, or both.
 type VariantTerms struct {
-	Size    string `json:"size,omitempty"`
-	Quality string `json:"quality,omitempty"`
-	Cost    Cost   `json:"cost"`
+	Size    string `json:"size,omitempty" yaml:"size,omitempty"`
+	Quality string `json:"quality,omitempty" yaml:"quality,omitempty"`
+	Cost    Cost   `json:"cost" yaml:"cost"`
 }
 
 // Limits are a model's own, in tokens; 0: not known.
 type Limits struct {
-	Context int64 `json:"context,omitempty"` // input and output together
-	Input   int64 `json:"input,omitempty"`
-	Output  int64 `json:"output,omitempty"`
+	Context int64 `json:"context,omitempty" yaml:"context,omitempty"` // input and output together
+	Input   int64 `json:"input,omitempty" yaml:"input,omitempty"`
+	Output  int64 `json:"output,omitempty" yaml:"output,omitempty"`
 }
 
 // ParseTerms reads the JSON of Terms strictly.
@@ -132,8 +132,8 @@ func (t *Terms) compile() (*version, error) {
 			return nil, fmt.Errorf("%q is not a service tier that has prices of its own; those are flex, priority, scale and batch", name)
 		}
 		p := &plan{}
-		if terms.Factor != "" {
-			if p.numerator, p.denominator, err = fraction(string(terms.Factor)); err != nil {
+		if terms.Factor != 0 {
+			if p.numerator, p.denominator, err = fraction(terms.Factor); err != nil {
 				return nil, fmt.Errorf("service tier %s: %w", name, err)
 			}
 		}
@@ -193,14 +193,11 @@ func contextsOf(list []ContextTerms, base *rates) ([]context, error) {
 	return out, nil
 }
 
-// fraction reads a decimal factor as a fraction.
-func fraction(s string) (numerator, denominator int64, err error) {
-	n, err := ParseUSD(s)
-	switch {
-	case err != nil:
-		return 0, 0, fmt.Errorf("factor %q is not a plain decimal number such as 0.5", s)
-	case n == 0 || n > 1000*unit || n%(unit/maxDenominator) != 0:
-		return 0, 0, fmt.Errorf("factor %q must be above 0, at most 1000 and have at most six decimal places", s)
+// fraction returns a decimal factor as a fraction.
+func fraction(factor gatehouse.USD) (numerator, denominator int64, err error) {
+	n := int64(factor)
+	if n < 0 || n > 1000*unit || n%(unit/maxDenominator) != 0 {
+		return 0, 0, fmt.Errorf("factor %s must be above 0, at most 1000 and have at most six decimal places", factor)
 	}
 	numerator, denominator = n/(unit/maxDenominator), maxDenominator
 	for _, d := range []int64{2, 5} {
@@ -212,7 +209,7 @@ func fraction(s string) (numerator, denominator int64, err error) {
 }
 
 const (
-	unit           = 1_000_000_000 // nano-USD in a USD
+	unit           = 1_000_000_000 // what a factor of 1 is written as
 	maxDenominator = 1_000_000
 )
 
