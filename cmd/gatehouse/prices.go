@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -128,7 +129,7 @@ func parseRate(flag, text string) (name string, price gatehouse.USD, err error) 
 	const million = 1_000_000
 	n, err := strconv.ParseInt(units, 10, 64)
 	switch {
-	case err != nil || n <= 0 || price < 0 || price > 1<<40:
+	case err != nil || n <= 0 || price < 0 || price > math.MaxInt64/million:
 		return "", 0, bad
 	case int64(price)*million%n != 0:
 		return "", 0, hint(usagef("%s: %q is not whole for 1,000,000 units", flag, text), "Give the price of a number of units that divides it, or of 1,000,000.")

@@ -16,7 +16,7 @@ const (
 	// CodeUnavailable is of a request for which nobody can say whether a budget has room.
 	CodeUnavailable = "budget_unavailable"
 	// CodePrice is of a request that a budget does not serve because its model has no price.
-	CodePrice = "price_unknown"
+	CodePrice = "model_price_unknown"
 )
 
 // retryAfter is when a refusal for what others hold is worth another try: after they were asked to give back what they do not need.

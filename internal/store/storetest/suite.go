@@ -57,6 +57,7 @@ func Run(t *testing.T, open func(tb testing.TB) *store.DB) {
 		{"AlertRules", testAlertRules},
 		{"RecordAllOrNothing", testRecordAllOrNothing},
 		{"BudgetEntities", testBudgetEntities},
+		{"PriceEntities", testPriceEntities},
 		{"Slices", testSlices},
 		{"OpenWork", testOpenWork},
 		{"CreditEntities", testCreditEntities},
