@@ -252,7 +252,23 @@ type installation struct {
 	proxy  proxy
 }
 
-// install sets up Gatehouse as production has it: SQLite, 1,001 keys, a deployment for each upstream, everything switched on.
+// moneyAndLimits binds every request by four hard budgets and four limits that a comparison does not reach. The project is the one
+// that init makes.
+const moneyAndLimits = `budgets:
+- {name: all, amount: 1000000000, alerts: [50, 80, 100]}
+- {name: project, scope: project, subject: default, amount: 1000000000}
+- {name: load, scope: service_account, subject: default/load, amount: 1000000000, window: {period: day}}
+- {name: ever, amount: 1000000000, window: {period: total}}
+limits:
+- {scope: organization, max_requests_per_1_day: 10000000000}
+- {scope: project, subject: default, model: gpt-4o, max_requests_per_1_minute: 1000000000, max_tokens_per_1_minute: 1000000000000}
+- {scope: project, subject: default, model: secure, max_requests_per_1_minute: 1000000000, max_tokens_per_1_minute: 1000000000000}
+- {scope: project, subject: default, max_tokens_per_1_minute: 1000000000000}
+- {scope: service_account, subject: default/load, max_requests_per_1_minute: 1000000000}
+`
+
+// install sets up Gatehouse as production has it: SQLite, 1,001 keys, a deployment for each upstream, everything switched on: budgets
+// and limits too.
 func (w *world) install(ctx context.Context, name, binary string, access bool) (*installation, error) {
 	i := &installation{w: w, name: name, binary: binary, config: w.path(name + ".yaml")}
 	listen, err := freeAddress()
@@ -312,6 +328,9 @@ deployments:
 	account, err := c.CreateServiceAccount(ctx, founded.Project, client.ServiceAccountCreate{Name: "load"})
 	if err != nil {
 		return nil, err
+	}
+	if _, err := c.Apply(ctx, []byte(moneyAndLimits), client.ApplyOptions{}); err != nil {
+		return nil, fmt.Errorf("apply budgets and limits: %w", err)
 	}
 	i.proxy.credential = "Bearer " + account.APIKey.Value
 	keys := []string{account.APIKey.Value}

@@ -81,9 +81,6 @@ func (r *rates) over(before *rates) rates {
 // tokens reports whether there is a price for tokens.
 func (r *rates) tokens() bool { return r.known&(1<<firstItem-1) != 0 }
 
-// items reports whether there is a price for something that is counted in items.
-func (r *rates) items() bool { return r.known&(1<<firstTool-1)&^(1<<firstItem-1) != 0 }
-
 // Cost is prices by the names of their units, in USD for 1,000,000 of each.
 type Cost map[string]gatehouse.USD
 

@@ -167,6 +167,9 @@ func testDeliveries(t *testing.T, db *store.DB) {
 			t.Errorf("the end of an earlier claim counted: %+v, %v", d, err)
 		}
 		dead, _, err := tx.DeliveriesIn("org-a", gatehouse.DeliveryDead, store.Page{})
+		if err != nil {
+			return err
+		}
 		if len(dead) != 1 || dead[0].ID != now.ID || dead[0].Error != "e" {
 			t.Errorf("dead: %+v", dead)
 		}
