@@ -104,8 +104,7 @@ func (c *cli) root() *cobra.Command {
 	root.SetOut(c.stdout)
 	root.SetErr(c.stderr)
 	root.SilenceErrors, root.SilenceUsage = true, true
-	// A group runs only to say that a command is missing: that is no way to use it.
-	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if not .HasAvailableSubCommands}}", 1))
+	root.SetUsageFunc(printUsage)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return hint(&usageError{err}, "`%s --help` lists the flags.", cmd.CommandPath())
 	})

@@ -99,7 +99,7 @@ func (r *Result) reset(body []byte, spec *Spec) {
 func (r *Result) scan(i int) (int, error) {
 	b := r.body
 	depth := 0
-	r.stack[0] = frame{state: r.spec.root, start: i}
+	r.stack[0] = frame{state: r.spec.start(), start: i}
 	i = space(b, i+1)
 	if i < len(b) && b[i] == '}' {
 		return i + 1, nil

@@ -7,9 +7,11 @@
 package strictjson
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // MaxDepth is how many objects and arrays may be open at once.
@@ -58,11 +60,14 @@ type Field struct {
 	Kinds Kind
 }
 
-// Spec is the closed list of fields that an endpoint reads. It is immutable and may be shared.
+// Spec is the closed list of fields that an endpoint reads. It may be shared.
 type Spec struct {
-	fields []Field
-	many   []bool // the field may occur more than once: its path has "[]" or "**."
-	root   *state
+	fields   []Field
+	many     []bool // the field may occur more than once: its path has "[]" or "**."
+	patterns []pattern
+	// The automaton is built when a body is first read: a program has many Specs, and one run of it needs few of them.
+	once sync.Once
+	root *state
 	// What Splice changes, as indexes into fields; -1 when the Spec does not read it.
 	model, streamOptions, includeUsage int
 }
@@ -93,23 +98,31 @@ type pattern struct {
 	anyDepth bool
 }
 
-// NewSpec compiles a list of fields. It panics on a path that is not in the form described at Field: a Spec is part of the
-// program.
+// NewSpec reads a list of fields. It panics on a path that is not in the form described at Field: a Spec is part of the program.
 func NewSpec(fields ...Field) *Spec {
-	s := &Spec{fields: slices.Clone(fields), many: make([]bool, len(fields))}
-	patterns := make([]pattern, len(fields))
+	s := &Spec{fields: slices.Clone(fields), many: make([]bool, len(fields)), patterns: make([]pattern, len(fields))}
 	for i, f := range fields {
-		patterns[i] = parsePath(f.Path)
-		s.many[i] = patterns[i].anyDepth || strings.Contains(f.Path, "[]")
+		s.patterns[i] = parsePath(f.Path)
+		s.many[i] = s.patterns[i].anyDepth || strings.Contains(f.Path, "[]")
 	}
 	s.model, s.streamOptions, s.includeUsage = s.Index("model"), s.Index("stream_options"), s.Index("stream_options.include_usage")
-	start := make([]place, len(patterns))
-	for i := range patterns {
-		start[i] = place{i, 0}
-	}
-	b := builder{patterns: patterns, built: map[string]*state{}}
-	s.root = b.state(start)
 	return s
+}
+
+// start returns the state in which a scan begins.
+func (s *Spec) start() *state {
+	s.once.Do(func() {
+		b := builder{patterns: s.patterns, built: map[string]*state{}}
+		all := make([]place, len(s.patterns))
+		for i, p := range s.patterns {
+			all[i] = place{i, 0}
+			if p.anyDepth {
+				b.restart = append(b.restart, place{i, 0})
+			}
+		}
+		s.root = b.state(all)
+	})
+	return s.root
 }
 
 // Index returns the position of a path among the fields, by which a Result is asked, or -1.
@@ -147,6 +160,7 @@ type place struct{ pattern, step int }
 // builder is the subset construction: a state for every set of places that can be reached.
 type builder struct {
 	patterns []pattern
+	restart  []place // the places that every container has: the start of each pattern of any depth
 	built    map[string]*state
 }
 
@@ -156,13 +170,16 @@ func (b *builder) state(places []place) *state {
 	}
 	slices.SortFunc(places, func(x, y place) int { return (x.pattern-y.pattern)*1000 + x.step - y.step })
 	places = slices.Compact(places)
-	id := fmt.Sprint(places)
-	if s, ok := b.built[id]; ok {
+	id := make([]byte, 0, 4*len(places))
+	for _, at := range places {
+		id = binary.AppendUvarint(binary.AppendUvarint(id, uint64(at.pattern)), uint64(at.step))
+	}
+	if s, ok := b.built[string(id)]; ok {
 		return s
 	}
 	s := &state{}
-	b.built[id] = s
-	s.other = b.state(b.restart())
+	b.built[string(id)] = s
+	s.other = b.state(slices.Clone(b.restart))
 	s.elem = b.edge(places, "")
 	for _, name := range b.names(places) {
 		e := b.edge(places, step(name))
@@ -173,17 +190,6 @@ func (b *builder) state(places []place) *state {
 		panic("strictjson: more than 64 names in one object")
 	}
 	return s
-}
-
-// restart returns the places every container has: the start of each pattern of any depth.
-func (b *builder) restart() []place {
-	var out []place
-	for i, p := range b.patterns {
-		if p.anyDepth {
-			out = append(out, place{i, 0})
-		}
-	}
-	return out
 }
 
 func (b *builder) names(places []place) []string {
@@ -199,7 +205,7 @@ func (b *builder) names(places []place) []string {
 
 func (b *builder) edge(places []place, by step) edge {
 	e := edge{name: string(by)}
-	next := b.restart()
+	next := slices.Clone(b.restart)
 	for _, at := range places {
 		p := b.patterns[at.pattern]
 		if p.steps[at.step] != by {
