@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:      "testdata",
-		Deadline: time.Now().Add(5 * time.Minute), // a command that should have failed must not serve for ever
+		Deadline: time.Now().Add(12 * time.Minute), // a command that should have failed must not serve for ever
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": start, "stop": stop, "exits": exits, "eventually": eventually, "get": get, "ask": ask, "expand": expand, "onedoc": oneDocument,
 		},
