@@ -11,6 +11,8 @@ import (
 
 	"gatehouse/internal/gateway"
 	"gatehouse/internal/steward"
+	"gatehouse/internal/steward/deliver"
+	"gatehouse/internal/steward/watch"
 )
 
 // manual returns docs/operations.md.
@@ -84,6 +86,8 @@ func TestManualNamesEveryMetric(t *testing.T) {
 	(*nodeCollector)(nil).Describe(ch)
 	(*gateway.Metrics)(nil).Describe(ch)
 	(*steward.Steward)(nil).Describe(ch)
+	(*watch.Watch)(nil).Describe(ch)
+	(*deliver.Deliverer)(nil).Describe(ch)
 	close(ch)
 	served := map[string]bool{}
 	for d := range ch {
