@@ -114,7 +114,7 @@ func newGate(tb testing.TB, change ...func(*gateway.Config)) *gate {
 
 	g.catalog, err = catalog.Open(ctx, catalog.Config{DB: g.db, Node: "test", MaxStaleness: 2 * time.Minute, SingleNode: true, Logger: logger})
 	must(tb, err)
-	g.ledger, err = ledger.Open(ctx, ledger.Config{Dir: dir, DB: g.db, Sync: 100 * time.Millisecond, Logger: logger})
+	g.ledger, err = ledger.Open(ctx, ledger.Config{Dir: dir, DB: g.db, Node: "test", Sync: 100 * time.Millisecond, Logger: logger})
 	must(tb, err)
 	tb.Cleanup(func() { must(tb, g.ledger.Close(context.Background())) })
 	g.catalog.OnPrices(g.ledger.SetPrices)

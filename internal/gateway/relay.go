@@ -275,6 +275,11 @@ func (x *exchange) relayStream(resp *outbound.Response, body io.Reader) error {
 	})
 	for {
 		end, err := x.feed(resp, body)
+		if err == nil && x.tap.TextBytes() > x.watch && !x.settled {
+			if none := x.holdMore(); none != nil {
+				return x.cutForMoney(none)
+			}
+		}
 		switch {
 		case err != nil:
 			return err
@@ -309,11 +314,6 @@ func (x *exchange) feed(resp *outbound.Response, body io.Reader) (end, err error
 	}
 	if err := x.tap.Feed((*bufp)[:n], x.emitEvent()); err != nil {
 		return nil, err
-	}
-	if x.tap.TextBytes() > x.watch && !x.settled {
-		if err := x.holdMore(); err != nil {
-			return nil, x.cutForMoney(err)
-		}
 	}
 	return end, x.flush()
 }

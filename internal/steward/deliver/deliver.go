@@ -9,6 +9,7 @@
 package deliver
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -25,7 +26,7 @@ import (
 	"gatehouse/internal/store"
 )
 
-// Config is what a Deliverer needs. Every field but Mail and PublicURL is required.
+// Config is what a Deliverer needs. Every field but Mail, PublicURL and Poll is required.
 type Config struct {
 	DB *store.DB
 	// Resolve reads a secret reference of an organization.
@@ -37,8 +38,10 @@ type Config struct {
 	Mail *Mail
 	// PublicURL is how this installation is reached, for what is told; empty: nothing is said of it.
 	PublicURL string
-	Now       func() time.Time
-	Logger    *slog.Logger
+	// Poll is how often the queue is asked for what is due; what this node puts into it is tried at once. 0: 5 s.
+	Poll   time.Duration
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // Mail is a server that takes mail.
@@ -66,8 +69,8 @@ const (
 )
 
 const (
-	// tick is how often the queue is asked for what is due; what this node puts into it is tried at once.
-	tick = 5 * time.Second
+	// poll is Config.Poll where that is 0.
+	poll = 5 * time.Second
 	// atOnce bounds the deliveries that one node tries at the same time.
 	atOnce = 16
 	// tryTimeout bounds a try, and claimFor is longer, so that nobody else tries the same meanwhile.
@@ -95,6 +98,7 @@ type Deliverer struct {
 
 // New returns a Deliverer that is not running yet.
 func New(cfg Config) *Deliverer {
+	cfg.Poll = cmp.Or(cfg.Poll, poll)
 	return &Deliverer{cfg: cfg, wake: make(chan struct{}, 1), slots: make(chan struct{}, atOnce)}
 }
 
@@ -109,7 +113,7 @@ func (d *Deliverer) Wake() {
 // Run works on the queue until ctx ends, and returns when the last try has. What a try that was cut short had reached is tried again.
 func (d *Deliverer) Run(ctx context.Context) {
 	defer d.tries.Wait()
-	ticker := time.NewTicker(tick)
+	ticker := time.NewTicker(d.cfg.Poll)
 	defer ticker.Stop()
 	var counted time.Time
 	for {

@@ -148,16 +148,18 @@ func (w *world) deliveries(alert string) (list []gatehouse.AlertDelivery) {
 	return list
 }
 
-// inBubble runs fn with a world in a time of its own and a Deliverer that runs.
-func inBubble(t *testing.T, fn func(t *testing.T, w *world)) {
+// inBubble runs fn with a world in a time of its own and a Deliverer that runs and asks the queue so often.
+func inBubble(t *testing.T, poll time.Duration, fn func(t *testing.T, w *world)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, dir)
+		w.cfg.Poll = poll
 		d := New(w.cfg)
 		w.d = d
 		ctx, stop := context.WithCancel(context.Background())
 		var running sync.WaitGroup
 		running.Go(func() { d.Run(ctx) }) // ends with ctx
+		synctest.Wait()                   // it has looked once
 		fn(t, w)
 		stop()
 		running.Wait()
@@ -174,6 +176,26 @@ func verify(t *testing.T, r received, key string, now time.Time) error {
 	return client.Webhooks.VerifySignatureWithToleranceAndTime(r.body, r.header, 5*time.Minute, now, option.WithWebhookSecret(key))
 }
 
+// pass lets time go by, and everything come to rest that began in it.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// answers says what webhooks answer from now on.
+func (w *world) answers(fn func(n int) (int, http.Header)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answer = fn
+}
+
+// got returns what has come to webhooks.
+func (w *world) got() []received {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.received)
+}
+
 // TestSignature is the example of the specification.
 func TestSignature(t *testing.T) {
 	got, err := Sign(newSecret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", []byte(`{"test": 2432232314}`))
@@ -184,13 +206,13 @@ func TestSignature(t *testing.T) {
 
 // TestWebhook: what arrives verifies, says what was found and how to know it again, and bears no secret.
 func TestWebhook(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
+	inBubble(t, poll, func(t *testing.T, w *world) {
 		a := w.raise("alch_hook", gatehouse.LogChannel)
-		time.Sleep(2 * time.Second)
-		if len(w.received) != 1 {
-			t.Fatalf("%d requests, want 1", len(w.received))
+		pass(2 * time.Second)
+		if len(w.got()) != 1 {
+			t.Fatalf("%d requests, want 1", len(w.got()))
 		}
-		r := w.received[0]
+		r := w.got()[0]
 		if err := verify(t, r, newSecret, time.Now()); err != nil {
 			t.Errorf("signature: %v", err)
 		}
@@ -220,7 +242,7 @@ func TestWebhook(t *testing.T) {
 
 // TestRotation: while a secret is replaced messages verify with both, and afterwards with the new one alone.
 func TestRotation(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
+	inBubble(t, 10*time.Minute, func(t *testing.T, w *world) {
 		w.change(func(tx *store.Tx) error {
 			c, err := tx.AlertChannel("alch_hook")
 			if err != nil {
@@ -230,15 +252,15 @@ func TestRotation(t *testing.T) {
 			return tx.SaveAlertChannel(c)
 		})
 		w.raise("alch_hook")
-		time.Sleep(2 * time.Second)
-		r := w.received[0]
+		pass(2 * time.Second)
+		r := w.got()[0]
 		if err := errors.Join(verify(t, r, newSecret, time.Now()), verify(t, r, oldSecret, time.Now())); err != nil {
 			t.Errorf("within the overlap: %v", err)
 		}
-		time.Sleep(24 * time.Hour)
+		pass(24 * time.Hour)
 		w.raise("alch_hook")
-		time.Sleep(2 * time.Second)
-		r = w.received[1]
+		pass(2 * time.Second)
+		r = w.got()[1]
 		if err := verify(t, r, newSecret, time.Now()); err != nil || verify(t, r, oldSecret, time.Now()) == nil {
 			t.Errorf("after the overlap: %v", err)
 		}
@@ -247,8 +269,8 @@ func TestRotation(t *testing.T) {
 
 // TestRetries: what fails is tried again later and later with the same id, for two days, is then dead, and can be sent again.
 func TestRetries(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.answer = func(n int) (int, http.Header) {
+	inBubble(t, 5*time.Minute, func(t *testing.T, w *world) {
+		w.answers(func(n int) (int, http.Header) {
 			switch n {
 			case 1:
 				return 0, nil
@@ -258,23 +280,23 @@ func TestRetries(t *testing.T) {
 				return http.StatusTooManyRequests, http.Header{"Retry-After": {"3600"}}
 			}
 			return http.StatusInternalServerError, nil
-		}
+		})
 		a := w.raise("alch_hook")
-		time.Sleep(3 * 24 * time.Hour)
-		if len(w.received) != len(waits)+1 {
-			t.Fatalf("%d tries, want %d", len(w.received), len(waits)+1)
+		pass(3 * 24 * time.Hour)
+		if len(w.got()) != len(waits)+1 {
+			t.Fatalf("%d tries, want %d", len(w.got()), len(waits)+1)
 		}
 		ids := map[string]bool{}
-		for i, r := range w.received {
+		for i, r := range w.got() {
 			ids[r.header.Get("Webhook-Id")] = true
 			if i == 0 {
 				continue
 			}
-			least, wait := waits[i-1], r.at-w.received[i-1].at
+			least, wait := waits[i-1], r.at-w.got()[i-1].at
 			if i == 3 {
 				least = time.Hour // what the receiver asked for
 			}
-			if wait < least || wait > least+waits[i-1]/4+tick {
+			if wait < least || wait > least+waits[i-1]/4+w.cfg.Poll {
 				t.Errorf("try %d after %s, want %s and up to a quarter more", i+1, wait, least)
 			}
 			if err := verify(t, r, newSecret, begun.Add(r.at)); err != nil {
@@ -288,11 +310,11 @@ func TestRetries(t *testing.T) {
 		if d.State != gatehouse.DeliveryDead || d.Error != "hooks.example.com answered with status 500" {
 			t.Fatalf("delivery %+v", d)
 		}
-		w.answer = nil
+		w.answers(nil)
 		w.change(func(tx *store.Tx) error { return tx.ReplayDelivery(d.ID) })
 		w.d.Wake()
-		time.Sleep(2 * time.Second)
-		if again := w.deliveries(a.ID)[0]; again.State != gatehouse.DeliveryDelivered || again.Tries != 1 || w.received[len(w.received)-1].header.Get("Webhook-Id") != d.ID {
+		pass(2 * time.Second)
+		if again := w.deliveries(a.ID)[0]; again.State != gatehouse.DeliveryDelivered || again.Tries != 1 || w.got()[len(w.got())-1].header.Get("Webhook-Id") != d.ID {
 			t.Errorf("replayed: %+v", again)
 		}
 	})
@@ -300,8 +322,8 @@ func TestRetries(t *testing.T) {
 
 // TestHopeless: what nobody will ever receive is not tried again.
 func TestHopeless(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.answer = func(int) (int, http.Header) { return http.StatusGone, nil }
+	inBubble(t, poll, func(t *testing.T, w *world) {
+		w.answers(func(int) (int, http.Header) { return http.StatusGone, nil })
 		w.change(func(tx *store.Tx) error {
 			c, err := tx.AlertChannel("alch_slack")
 			if err != nil {
@@ -311,43 +333,43 @@ func TestHopeless(t *testing.T) {
 			return tx.SaveAlertChannel(c)
 		})
 		gone, removed, unknown := w.raise("alch_hook"), w.raise("alch_slack"), w.raise("alch_none")
-		time.Sleep(2 * tick)
+		pass(2 * w.cfg.Poll)
 		for _, a := range []gatehouse.Alert{gone, removed, unknown} {
 			if d := w.deliveries(a.ID)[0]; d.State != gatehouse.DeliveryDead || d.Tries != 1 {
 				t.Errorf("delivery to %s: %+v", d.Channel, d)
 			}
 		}
-		if len(w.received) != 1 {
-			t.Errorf("%d requests, want one", len(w.received))
+		if len(w.got()) != 1 {
+			t.Errorf("%d requests, want one", len(w.got()))
 		}
 	})
 }
 
 // TestSlack: the text is escaped, and the URL, which is a secret, is in no error.
 func TestSlack(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.answer = func(n int) (int, http.Header) { return map[bool]int{true: 0, false: 200}[n == 1], nil }
+	inBubble(t, poll, func(t *testing.T, w *world) {
+		w.answers(func(n int) (int, http.Header) { return map[bool]int{true: 0, false: 200}[n == 1], nil })
 		a := w.raise("alch_slack")
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		d := w.deliveries(a.ID)[0]
 		if d.Error != "hooks.slack.example.com cannot be reached: connection refused" || strings.Contains(w.log.String(), "verysecret") {
 			t.Errorf("error %q, log %s", d.Error, w.log.String())
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		var m struct{ Text string }
-		if err := json.Unmarshal(w.received[1].body, &m); err != nil {
+		if err := json.Unmarshal(w.got()[1].body, &m); err != nil {
 			t.Fatal(err)
 		}
-		if w.received[1].url != "https://hooks.slack.example.com/services/T0/B0/verysecret" || !strings.HasPrefix(m.Text, `*key "a&lt;b&gt;&amp;c" (key_1) spent $65.00*`+"\n") {
-			t.Errorf("posted %q to %s", m.Text, w.received[1].url)
+		if w.got()[1].url != "https://hooks.slack.example.com/services/T0/B0/verysecret" || !strings.HasPrefix(m.Text, `*key "a&lt;b&gt;&amp;c" (key_1) spent $65.00*`+"\n") {
+			t.Errorf("posted %q to %s", m.Text, w.got()[1].url)
 		}
 	})
 }
 
 // TestKilled: a node that dies after it claimed, and before it noted what came of it, loses nothing; the receiver knows it by its id.
 func TestKilled(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		w.answer = func(n int) (int, http.Header) { return http.StatusNoContent, nil }
+	inBubble(t, poll, func(t *testing.T, w *world) {
+		w.answers(func(n int) (int, http.Header) { return http.StatusNoContent, nil })
 		wake := w.d
 		w.d = nil // another node raises it
 		a := w.raise("alch_hook")
@@ -357,13 +379,13 @@ func TestKilled(t *testing.T) {
 		if err != nil || len(claimed) != 1 {
 			t.Fatal(claimed, err)
 		}
-		time.Sleep(claimFor - 5*time.Second)
-		if len(w.received) != 0 {
+		pass(claimFor - 5*time.Second)
+		if len(w.got()) != 0 {
 			t.Fatal("it was tried while another node held it")
 		}
-		time.Sleep(10 * time.Second)
-		if len(w.received) != 1 || w.received[0].header.Get("Webhook-Id") != claimed[0].ID {
-			t.Fatalf("received %+v", w.received)
+		pass(10 * time.Second)
+		if len(w.got()) != 1 || w.got()[0].header.Get("Webhook-Id") != claimed[0].ID {
+			t.Fatalf("received %+v", w.got())
 		}
 		if d := w.deliveries(a.ID)[0]; d.State != gatehouse.DeliveryDelivered {
 			t.Errorf("delivery %+v", d)
