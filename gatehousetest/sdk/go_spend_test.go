@@ -110,3 +110,27 @@ func TestGoSpendAlerts(t *testing.T) {
 		must[*openai.ProjectSpendAlertDeleted](t)(alerts.Delete(ctx, s.ProjectID, made.ID))
 	})
 }
+
+// TestGoSpentBudgets: openai-go asks once where a budget is spent, however many retries it has.
+func TestGoSpentBudgets(t *testing.T) {
+	s := gatehousetest.Start(t, gatehousetest.Options{})
+	var made struct{ ID string }
+	s.Admin(http.MethodPost, "/gatehouse/v1/budgets", `{"name":"tiny","scope":"organization","amount_usd":0.000001,"window":{"period":"total"}}`, &made)
+	requests := 0
+	c := client(s, option.WithMaxRetries(3), option.WithMiddleware(func(r *http.Request, next option.MiddlewareNext) (*http.Response, error) {
+		requests++
+		return next(r)
+	}))
+	_, err := c.Chat.Completions.New(t.Context(), ask("gpt-4o"))
+	answered(t, "with a spent budget", err, http.StatusTooManyRequests)
+	if e, ok := err.(*openai.Error); ok && (e.Code != "organization_spend_limit_exceeded" || e.Type != "insufficient_quota") {
+		t.Errorf("%s", e.RawJSON())
+	}
+	if requests != 1 {
+		t.Errorf("%d requests, want one", requests)
+	}
+	s.Admin(http.MethodDelete, "/gatehouse/v1/budgets/"+made.ID, "", nil)
+	if _, err := c.Chat.Completions.New(t.Context(), ask("gpt-4o")); err != nil {
+		t.Errorf("without the budget: %v", err)
+	}
+}

@@ -77,3 +77,51 @@ test('a project\'s key sets nothing', async () => {
   await assert.rejects(organization.spendLimit.update({ threshold_amount: 1, currency: 'USD', interval: 'month' }), OpenAI.PermissionDeniedError);
   await assert.rejects(organization.spendAlerts.create(alert), OpenAI.PermissionDeniedError);
 });
+
+// counted is a client that retries as it does by default, and says how often it asked.
+const counted = () => {
+  const count = { requests: 0 };
+  const api = client({ maxRetries: 2, fetch: (...args) => { count.requests++; return fetch(...args); } });
+  return { api, count };
+};
+
+const ask = (max_completion_tokens) => ({ model: 'gpt-4o-mini', max_completion_tokens, messages: [{ role: 'user', content: 'Hi' }] });
+
+test('a spent budget is not tried again', async () => {
+  const { api, count } = counted();
+  const budget = await gatehouse('POST', '/budgets', { name: 'tiny', scope: 'project', subject: project, amount_usd: 0.000001, window: { period: 'total' } });
+  try {
+    for (const [stream, calls] of [[false, 1], [true, 2]]) {
+      await assert.rejects(api.chat.completions.create({ ...ask(100), stream }), (e) => {
+        assert.ok(e instanceof OpenAI.RateLimitError);
+        assert.equal(e.code, 'project_spend_limit_exceeded');
+        assert.equal(e.type, 'insufficient_quota');
+        assert.equal(e.headers.get('x-should-retry'), 'false');
+        assert.equal(e.headers.get('retry-after'), null);
+        return true;
+      });
+      assert.equal(count.requests, calls);
+    }
+    await assert.rejects(api.responses.create({ model: 'gpt-4o-mini', input: 'Hi', max_output_tokens: 100 }), OpenAI.RateLimitError);
+    await assert.rejects(api.embeddings.create({ model: 'text-embedding-3-small', input: 'Hi' }), OpenAI.RateLimitError);
+    assert.equal(count.requests, 4);
+  } finally {
+    await gatehouse('DELETE', `/budgets/${budget.id}`);
+  }
+  assert.ok(await api.chat.completions.create(ask(100)));
+});
+
+test('a full budget is tried again', async () => {
+  const { api, count } = counted();
+  // Room for one of two at a time: what the first held and did not use comes back when it ends.
+  const budget = await gatehouse('POST', '/budgets', { name: 'narrow', scope: 'project', subject: project, amount_usd: 0.002, window: { period: 'total' } });
+  try {
+    const first = await api.chat.completions.create({ ...ask(1500), stream: true });
+    const second = api.chat.completions.create(ask(1500));
+    for await (const _ of first);
+    assert.ok((await second).choices.length);
+    assert.ok(count.requests >= 2 && count.requests <= 4, `${count.requests} requests`);
+  } finally {
+    await gatehouse('DELETE', `/budgets/${budget.id}`);
+  }
+});
