@@ -27,10 +27,14 @@ type standing struct {
 	Limit      *gatehouse.Limit        `json:"limit,omitempty"`
 	Budget     *gatehouse.Budget       `json:"budget,omitempty"`
 	Channel    *gatehouse.AlertChannel `json:"alert_channel,omitempty"`
+	Prepaid    bool                    `json:"prepaid,omitempty"` // of credits: nothing is spent that they do not cover
 }
 
 // Standing returns what a subject is allowed now, to be kept beside the event that is about it; nil for kinds that grant nothing.
 func Standing(tx *store.Tx, kind gatehouse.SubjectKind, id string) (json.RawMessage, error) {
+	if harmless(kind) {
+		return detail(standing{}), nil
+	}
 	if !grants(kind) {
 		return nil, nil
 	}
@@ -51,10 +55,15 @@ func grants(kind gatehouse.SubjectKind) bool {
 	switch kind {
 	case gatehouse.SubjectProject, gatehouse.SubjectUser, gatehouse.SubjectProjectUser, gatehouse.SubjectServiceAccount, gatehouse.SubjectKey,
 		gatehouse.SubjectUpstream, gatehouse.SubjectDeployment, gatehouse.SubjectResource, gatehouse.SubjectSealed, gatehouse.SubjectLimit,
-		gatehouse.SubjectBudget, gatehouse.SubjectGrant, gatehouse.SubjectAlertRule, gatehouse.SubjectAlertChannel:
+		gatehouse.SubjectBudget, gatehouse.SubjectGrant, gatehouse.SubjectCredits, gatehouse.SubjectAlertRule, gatehouse.SubjectAlertChannel:
 		return true
 	}
 	return false
+}
+
+// harmless are kinds of subjects that give nobody anything: as the backup has them they may stay.
+func harmless(kind gatehouse.SubjectKind) bool {
+	return kind == gatehouse.SubjectOrganization || kind == gatehouse.SubjectSpendAlert || kind == gatehouse.SubjectPrice
 }
 
 // Reapplied is what came of making a change again.
@@ -75,15 +84,18 @@ func (s *Service) Reapply(ctx context.Context, who *gatehouse.Principal, seq int
 	if who.Actor.Kind != gatehouse.ActorHost && who.Actor.Kind != gatehouse.ActorSystem {
 		return 0, NotAdmin()
 	}
-	if !grants(kind) || len(state) == 0 {
-		if kind == gatehouse.SubjectNone || kind == gatehouse.SubjectOrganization || kind == gatehouse.SubjectSpendAlert {
-			return AsItWas, nil
-		}
+	switch {
+	case kind == gatehouse.SubjectNone || harmless(kind):
+		return AsItWas, nil
+	case !grants(kind) || len(state) == 0:
 		return NotByThis, nil
 	}
 	var want standing
 	if err := json.Unmarshal(state, &want); err != nil {
 		return 0, err
+	}
+	if kind == gatehouse.SubjectCredits {
+		return s.prepayAgain(ctx, who, want.Prepaid)
 	}
 	ev := gatehouse.Event{Type: event, Actor: who.Actor, Organization: who.Organization, Subject: kind, SubjectID: id,
 		Change: detail(map[string]any{"reason": "made again after a restore", "first_seq": seq})}
@@ -93,6 +105,10 @@ func (s *Service) Reapply(ctx context.Context, who *gatehouse.Principal, seq int
 			if want.Limit != nil && want.Limit.RemovedAt == 0 {
 				out = Narrowed // a limit that is not there would be a right that nobody gave
 				return limitAgain(tx, want.Limit)
+			}
+			if b := want.Budget; b != nil && b.RemovedAt == 0 && b.Kind != gatehouse.BudgetCredits {
+				out = Narrowed
+				return budgetAgain(tx, b)
 			}
 			out = Unknown
 			return errUnchanged
@@ -183,6 +199,9 @@ func readSubject(tx *store.Tx, kind gatehouse.SubjectKind, id string) (*subject,
 	case gatehouse.SubjectBudget:
 		b, err := tx.Budget(id)
 		return budgetStanding(tx, b), err
+	case gatehouse.SubjectCredits:
+		c, err := tx.Credits(id)
+		return &subject{standing: func() standing { return standing{Prepaid: c.Budget != ""} }}, err
 	case gatehouse.SubjectGrant:
 		g, err := tx.Grant(id)
 		return grantStanding(tx, g), err

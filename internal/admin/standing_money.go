@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"slices"
 
 	"gatehouse"
@@ -38,6 +39,41 @@ func budgetStanding(tx *store.Tx, b *gatehouse.Budget) *subject {
 		},
 		save: func() error { return tx.SaveBudget(b) },
 	}
+}
+
+// budgetAgain makes a budget that was set after the backup, as it was last: without it more could be spent than was decided. One that
+// has its name, or its place, by now was there at the time of the backup.
+func budgetAgain(tx *store.Tx, b *gatehouse.Budget) error {
+	list, err := tx.Budgets(b.Organization)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		o := &list[i]
+		if o.Name != "" && o.Name == b.Name || o.Kind == b.Kind && o.Kind != gatehouse.BudgetPlain && o.Scope == b.Scope && o.Subject == b.Subject {
+			return errUnchanged
+		}
+	}
+	row := *b
+	tx.Event().Project = projectOf(&row)
+	return tx.CreateBudget(&row)
+}
+
+// prepayAgain has an organization prepay again that began to after the backup: else it could spend what its credits do not cover.
+func (s *Service) prepayAgain(ctx context.Context, who *gatehouse.Principal, prepaid bool) (Reapplied, error) {
+	var c *gatehouse.Credits
+	err := s.cfg.DB.View(ctx, func(tx *store.Tx) (err error) {
+		c, err = tx.Credits(who.Organization)
+		return err
+	})
+	switch {
+	case err != nil && gatehouse.KindOf(err) != gatehouse.NotFound:
+		return 0, err
+	case !prepaid || err == nil && c.Budget != "":
+		return AsItWas, nil
+	}
+	_, err = s.UpdateCredits(ctx, who, CreditsUpdate{Prepaid: Some(true)})
+	return Narrowed, err
 }
 
 // grantStanding is taken back when it was revoked, and ends when it was to end. What is entered of it follows with the next step of

@@ -82,3 +82,65 @@ func TestReapplyNarrowsMoney(t *testing.T) {
 	}
 	back.sound()
 }
+
+// TestReapplyMakesRestrictionsAgain: a cap that was set after the backup, and prepayment that began after it, are back; what restricts
+// nobody stays as the backup has it, and is no loss.
+func TestReapplyMakesRestrictionsAgain(t *testing.T) {
+	o, ctx := open(t), t.Context()
+	var file bytes.Buffer
+	if err := o.db.Dump(ctx, &file, &store.Backup{}); err != nil {
+		t.Fatal(err)
+	}
+	capped, gone := o.budget(t, admin.BudgetSpec{Name: "capped", Amount: 100}), o.budget(t, admin.BudgetSpec{Name: "gone", Amount: 100})
+	if _, err := o.RemoveBudget(ctx, o.who, "gone"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := o.SetSpendLimit(ctx, o.who, "", 500); err != nil {
+		t.Fatal(err)
+	}
+	limit, err := o.SpendLimit(ctx, o.who, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.UpdateCredits(ctx, o.who, admin.CreditsUpdate{Prepaid: admin.Some(true)}); err != nil {
+		t.Fatal(err)
+	}
+	r := openAt(t, "sqlite:"+filepath.Join(t.TempDir(), "r.db"))
+	if _, err := r.db.Restore(ctx, bytes.NewReader(file.Bytes()), store.Restoration{Replace: true}); err != nil {
+		t.Fatal(err)
+	}
+	r.who = o.who
+	organization := o.who.Organization
+	for i, c := range []struct {
+		kind       gatehouse.SubjectKind
+		id         string
+		want, then admin.Reapplied
+	}{
+		{gatehouse.SubjectBudget, capped.ID, admin.Narrowed, admin.AsItWas},
+		{gatehouse.SubjectBudget, gone.ID, admin.Unknown, admin.Unknown},
+		{gatehouse.SubjectBudget, limit.ID, admin.Narrowed, admin.AsItWas},
+		{gatehouse.SubjectCredits, organization, admin.Narrowed, admin.AsItWas},
+		{gatehouse.SubjectSpendAlert, "alert_1", admin.AsItWas, admin.AsItWas},
+		{gatehouse.SubjectPrice, "price_1", admin.AsItWas, admin.AsItWas},
+	} {
+		state := standing(t, o.db, c.kind, c.id)
+		if len(state) == 0 {
+			t.Errorf("%s %s: nothing is kept of it, which a restore takes for a loss", c.kind, c.id)
+		}
+		for _, want := range []admin.Reapplied{c.want, c.then} {
+			if out, err := r.Reapply(ctx, gatehouse.Host(organization), int64(i+1), "test.changed", c.kind, c.id, state); err != nil || out != want {
+				t.Errorf("%s %s: %v, %v, want %v", c.kind, c.id, out, err, want)
+			}
+		}
+	}
+	if s := r.status(t, "capped"); s.Amount != 100 || s.Enforcement != gatehouse.Hard {
+		t.Errorf("capped: %+v", s.Budget)
+	}
+	if again, err := r.SpendLimit(ctx, r.who, ""); err != nil || again.Amount != limit.Amount {
+		t.Errorf("spend limit: %+v, %v", again, err)
+	}
+	back := &bank{office: r, t: t}
+	if i := back.info(); i.Credits.Budget == "" {
+		t.Errorf("credits: %+v", i)
+	}
+}

@@ -476,41 +476,6 @@ func TestDeadNodeIsChargedUntilWrittenOff(t *testing.T) {
 	}
 }
 
-// TestThresholdsAreToldOnce lets two nodes spend a soft budget past its thresholds: each is told once, by one of them.
-func TestThresholdsAreToldOnce(t *testing.T) {
-	w := newWorld(t, "")
-	w.organization()
-	w.join(2)
-	var mu sync.Mutex
-	told := map[int]int{}
-	for _, n := range w.nodes {
-		w.kill(n)
-		l, err := open(t.Context(), Config{Dir: n.dir, DB: w.db, Node: n.name, Sync: time.Second, Now: w.now, Crossed: func(c budget.Crossing) {
-			mu.Lock()
-			defer mu.Unlock()
-			told[c.Percent]++
-		}}, w.db.Record, (*os.File).Write)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n.l = l
-	}
-	b := w.budget(gatehouse.Budget{Scope: gatehouse.ScopeKey, Subject: "key_1", Amount: 100 * perToken, Enforcement: gatehouse.Soft, Alerts: []int{50, 80, 100, 200}})
-	for i := range 24 {
-		n := w.nodes[i%2]
-		if err := w.buy(n, fmt.Sprintf("req_%d", i), 5, b); err != nil {
-			t.Fatalf("a soft budget refuses: %v", err)
-		}
-		w.refresh(n)
-	}
-	for _, n := range w.nodes {
-		w.refresh(n)
-	}
-	if fmt.Sprint(told) != "map[50:1 80:1 100:1]" {
-		t.Errorf("told: %v", told)
-	}
-}
-
 // TestSlicesAllocateNothing holds a request within its slice to no allocation, whatever binds it.
 func TestSlicesAllocateNothing(t *testing.T) {
 	if raceEnabled {

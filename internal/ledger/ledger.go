@@ -29,8 +29,6 @@ type Config struct {
 	Prices *prices.Table
 	// Node is whose slices of budgets this ledger spends. It belongs to Dir: the slices are what the journal there is about.
 	Node string
-	// Crossed is told of thresholds of budgets that were reached, each once among all nodes; it must not block. nil: nobody is.
-	Crossed func(budget.Crossing)
 	// Everywhere reports, of a database that was restored from a backup, whether every node knows. nil: there is no other node.
 	Everywhere func(context.Context) bool
 	Now        func() time.Time // nil: time.Now
@@ -83,7 +81,7 @@ func open(ctx context.Context, cfg Config, record func(context.Context, store.Ba
 	}
 	l.prices.Store(cfg.Prices)
 	l.drainer.init(l)
-	l.accounts = budget.New(budget.Config{DB: cfg.DB, Node: cfg.Node, Now: cfg.Now, Logger: cfg.Logger, Quiet: l.drainer.quiet, Crossed: cfg.Crossed, Everywhere: cfg.Everywhere})
+	l.accounts = budget.New(budget.Config{DB: cfg.DB, Node: cfg.Node, Now: cfg.Now, Logger: cfg.Logger, Quiet: l.drainer.quiet, Everywhere: cfg.Everywhere})
 	if err := l.journal.open(&l.cfg, write); err != nil {
 		return nil, err
 	}

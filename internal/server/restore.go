@@ -366,6 +366,10 @@ func (r *restore) record(ctx context.Context, db *store.DB) error {
 	if err != nil {
 		return err
 	}
+	charge, err := payFromCredits(ctx, db)
+	if err != nil {
+		return err
+	}
 	for _, deletions := range []bool{false, true} {
 		for _, dir := range r.folders {
 			err := replay.Recorded(dir, r.since(), func(b *store.Batch) error {
@@ -373,6 +377,7 @@ func (r *restore) record(ctx context.Context, db *store.DB) error {
 					return db.Record(ctx, store.Batch{Deleted: b.Deleted})
 				}
 				b.Deleted = nil
+				charge(b)
 				return db.Record(ctx, *b)
 			})
 			if err != nil {
@@ -383,6 +388,33 @@ func (r *restore) record(ctx context.Context, db *store.DB) error {
 	after, err := count()
 	r.report.Usage = after - before
 	return err
+}
+
+// restoredNode is in whose slices of credits usage counts that a restore records again. It is no node's: whoever spent it has forgotten.
+const restoredNode = "restored"
+
+// payFromCredits returns what has the usage of a batch paid from the credits of organizations that prepay. Other budgets find what was
+// spent in the sums; credits count only what slices say, because they do not pay for what was before them.
+func payFromCredits(ctx context.Context, db *store.DB) (charge func(*store.Batch), err error) {
+	prepaid := map[string]gatehouse.Credits{}
+	err = db.View(ctx, func(tx *store.Tx) error {
+		return tx.EachCredits(func(c *gatehouse.Credits) error {
+			if c.Budget != "" {
+				prepaid[c.Organization] = *c
+			}
+			return nil
+		})
+	})
+	start, end := gatehouse.Window{Period: gatehouse.Total}.Bounds(0, time.UTC)
+	return func(b *store.Batch) {
+		for i := range b.Usage {
+			u := &b.Usage[i]
+			if c, ok := prepaid[u.Organization]; ok && u.At >= c.Since {
+				b.Charges = append(b.Charges, store.Charge{Usage: u.ID, Node: restoredNode, Cost: u.Cost,
+					Windows: []gatehouse.BudgetWindow{{Budget: c.Budget, Start: start, End: end}}})
+			}
+		}
+	}, err
 }
 
 // mint makes an admin key for every organization that has none left which the backup knows.

@@ -180,9 +180,8 @@ func useEverything(t *testing.T, db *DB) {
 	if _, err := db.TakeSlice(t.Context(), TakeSlice{Window: window, Node: "n", Need: 1, Want: 1, Owed: 1}); err != nil {
 		t.Fatal(err)
 	}
-	_, crossErr := db.Cross(t.Context(), window, 50, 1)
 	_, pruneErr := db.PruneKept(t.Context(), 1)
-	if err := errors.Join(crossErr, pruneErr, db.ReturnSlice(t.Context(), window, "n", 1), db.RaiseSeed(t.Context(), window, 1, 1)); err != nil {
+	if err := errors.Join(pruneErr, db.ReturnSlice(t.Context(), window, "n", 1), db.RaiseSeed(t.Context(), window, 1, 1)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := db.ClaimWork(t.Context(), WorkClaim{Now: 1, Until: 2, Limit: 1}); err != nil {

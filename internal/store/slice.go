@@ -163,22 +163,6 @@ func (db *DB) RaiseSeed(ctx context.Context, w gatehouse.BudgetWindow, seed gate
 	return db.recordOne(ctx, "seed budget "+w.Budget, query, w.Budget, int64(w.Start), int64(seed), int64(at))
 }
 
-// Cross notes that a threshold was reached in a window, and reports whether this call was the first of all nodes'.
-func (db *DB) Cross(ctx context.Context, w gatehouse.BudgetWindow, percent int, at gatehouse.Millis) (first bool, err error) {
-	const query = `INSERT INTO budget_crossings (budget, window_start, percent, at) VALUES ($1, $2, $3, $4) ON CONFLICT (budget, window_start, percent) DO NOTHING`
-	err = db.retry(ctx, func() error {
-		db.traced(query)
-		done, err := db.record.ExecContext(ctx, query, w.Budget, int64(w.Start), percent, int64(at))
-		if err != nil {
-			return db.fail("note a threshold of budget "+w.Budget, err)
-		}
-		n, err := done.RowsAffected()
-		first = n == 1
-		return err
-	})
-	return first, err
-}
-
 // recordOne runs one statement that measures.
 func (db *DB) recordOne(ctx context.Context, op, query string, args ...any) error {
 	return db.retry(ctx, func() error {

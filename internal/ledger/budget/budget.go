@@ -10,7 +10,7 @@ import (
 	"gatehouse/internal/store"
 )
 
-// Config is what Accounts need. Every field but Crossed and Everywhere is required.
+// Config is what Accounts need. Every field but Everywhere is required.
 type Config struct {
 	DB *store.DB
 	// Node is whose slices these are. It belongs to the journal: whoever has the one has the other.
@@ -19,19 +19,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Quiet returns when nothing is being recorded, and everything of earlier processes is, and keeps it so until release is called.
 	Quiet func(ctx context.Context) (release func(), err error)
-	// Crossed is told of thresholds that were reached, each once among all nodes. nil: nobody is.
-	Crossed func(Crossing)
 	// Everywhere reports, of a database that was restored from a backup, whether every node knows. nil: there is no other.
 	Everywhere func(ctx context.Context) bool
-}
-
-// Crossing is a threshold that was reached.
-type Crossing struct {
-	Budget  *gatehouse.Budget
-	Window  gatehouse.BudgetWindow
-	Percent int // one of Budget.Alerts
-	Spent   gatehouse.NanoUSD
-	Amount  gatehouse.NanoUSD
 }
 
 // Accounts are what a node may spend. Their methods may be called from any goroutine but where they say otherwise.
@@ -84,7 +73,6 @@ type window struct {
 	until   gatehouse.Millis  // until then it is refused again without asking
 	failed  gatehouse.Millis  // until then the database is not asked again
 	used    gatehouse.Millis  // when it was last held of
-	told    int               // the highest threshold known to be told
 }
 
 // New returns accounts that know nothing yet.

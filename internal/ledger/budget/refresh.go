@@ -3,7 +3,6 @@ package budget
 import (
 	"context"
 	"errors"
-	"math/bits"
 	"slices"
 
 	"gatehouse"
@@ -55,7 +54,6 @@ func (a *Accounts) Refresh(ctx context.Context) error {
 			continue
 		}
 		errs = append(errs, a.balance(ctx, w, rows[w], now), a.seed(ctx, w, rows[w], now))
-		a.alert(ctx, w, now)
 	}
 	return errors.Join(errs...)
 }
@@ -140,7 +138,7 @@ func (a *Accounts) look(ctx context.Context, busy []*window, now gatehouse.Milli
 		a.cfg.Logger.Warn("the database was restored: budgets are counted from what it knows, and no slices are taken until every node knows")
 		a.held = true
 		for _, w := range a.windows {
-			w.loaded, w.granted, w.told = false, 0, 0
+			w.loaded, w.granted = false, 0
 		}
 	}
 	a.epoch = epoch
@@ -228,33 +226,4 @@ func (a *Accounts) seed(ctx context.Context, w *window, row *store.WindowRow, no
 		return err
 	}
 	return a.cfg.DB.RaiseSeed(ctx, w.id, outside, now)
-}
-
-// alert tells of the thresholds that a window has reached.
-func (a *Accounts) alert(ctx context.Context, w *window, now gatehouse.Millis) {
-	a.mu.Lock()
-	b, spent, amount, told := w.account.budget, w.others+w.spent, w.amount, w.told
-	a.mu.Unlock()
-	for _, percent := range b.Alerts {
-		if percent <= told || amount < 0 || !reached(spent, amount, percent) {
-			continue
-		}
-		first, err := a.cfg.DB.Cross(ctx, w.id, percent, now)
-		if err != nil {
-			return // the next refresh tries again
-		}
-		a.mu.Lock()
-		w.told = percent
-		a.mu.Unlock()
-		if first && a.cfg.Crossed != nil {
-			a.cfg.Crossed(Crossing{Budget: b, Window: w.id, Percent: percent, Spent: spent, Amount: amount})
-		}
-	}
-}
-
-// reached reports whether spent is at least so many percent of amount. Nothing spent reaches nothing.
-func reached(spent, amount gatehouse.NanoUSD, percent int) bool {
-	hi, lo := bits.Mul64(uint64(max(0, spent)), 100)
-	wantHi, wantLo := bits.Mul64(uint64(amount), uint64(percent))
-	return spent > 0 && (hi > wantHi || hi == wantHi && lo >= wantLo)
 }

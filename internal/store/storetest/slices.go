@@ -86,11 +86,6 @@ func testSlices(t *testing.T, db *store.DB) {
 	if s := take("node-9", 5, 5, 0); !s.Refused || s.Recall != before+1 {
 		t.Errorf("a refusal for what others hold unused recalls it: %+v after %d", s, before)
 	}
-	first, err := db.Cross(ctx, window, 50, 5)
-	again, errAgain := db.Cross(ctx, window, 50, 6)
-	if !first || again || err != nil || errAgain != nil {
-		t.Errorf("a threshold is crossed first %v, then %v (%v, %v)", first, again, err, errAgain)
-	}
 	if _, err := db.TakeSlice(ctx, store.TakeSlice{Window: gatehouse.BudgetWindow{Budget: "budget_none"}, Node: "n"}); gatehouse.KindOf(err) != gatehouse.NotFound {
 		t.Errorf("a slice of no budget: %v", err)
 	}
