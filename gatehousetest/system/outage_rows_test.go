@@ -38,6 +38,8 @@ import (
 var outages = []outage{
 	{"PostgreSQL stopped", func(t *testing.T) *scene { return stopped(t, "20s") }},
 	{"PostgreSQL stopped for longer than `max_staleness`", func(t *testing.T) *scene { return stopped(t, "2s").untilStale(t) }},
+	{"PostgreSQL stopped, under a hard budget", func(t *testing.T) *scene { return stopped(t, "20s").under(t, "1000") }},
+	{"PostgreSQL stopped, under a hard budget of which the node's slice is in use", func(t *testing.T) *scene { return stopped(t, "20s").under(t, "0.1") }},
 	{"PostgreSQL unreachable, nothing answers", func(t *testing.T) *scene { return unreachable(t) }},
 	{"PostgreSQL slow, every answer 100 ms late", slow},
 	{"PostgreSQL read-only", func(t *testing.T) *scene { return readOnly(t, "20s") }},
@@ -102,6 +104,13 @@ func stopped(t *testing.T, staleness string) *scene {
 	own := storetest.OwnPostgres(t)
 	s := onPostgres(t, own.URL, staleness)
 	s.fail, s.mend = own.Stop, own.Start
+	return s
+}
+
+// under binds the scene by a hard budget.
+func (s *scene) under(t *testing.T, amount string) *scene {
+	t.Helper()
+	must(t, s.client, http.MethodPost, s.node.URL+"/gatehouse/v1/apply", s.admin, []byte("budgets: [{name: cap, amount: "+amount+", window: {period: total}}]"), nil)
 	return s
 }
 

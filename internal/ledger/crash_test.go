@@ -87,9 +87,9 @@ func crashChild(dir, url string) error {
 // released request charged.
 func TestKilled(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts and kills 60 processes")
+		t.Skip("starts and kills 24 processes")
 	}
-	rounds := 40
+	rounds := 16
 	if raceEnabled {
 		rounds = 6 // the child is no faster for being watched, and SQLite a great deal slower
 	}
