@@ -261,9 +261,9 @@ const moneyAndLimits = `budgets:
 - {name: ever, amount: 1000000000, window: {period: total}}
 limits:
 - {scope: organization, max_requests_per_1_day: 10000000000}
-- {scope: project, subject: default, model: gpt-4o, max_requests_per_1_minute: 1000000000, max_tokens_per_1_minute: 1000000000000}
-- {scope: project, subject: default, model: secure, max_requests_per_1_minute: 1000000000, max_tokens_per_1_minute: 1000000000000}
-- {scope: project, subject: default, max_tokens_per_1_minute: 1000000000000}
+- {scope: project, subject: default, model: gpt-4o, max_requests_per_1_minute: 1000000000, max_tokens_per_1_minute: 20000000000}
+- {scope: project, subject: default, model: secure, max_requests_per_1_minute: 1000000000, max_tokens_per_1_minute: 20000000000}
+- {scope: project, subject: default, max_tokens_per_1_minute: 20000000000}
 - {scope: service_account, subject: default/load, max_requests_per_1_minute: 1000000000}
 `
 
