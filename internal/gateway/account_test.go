@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -46,7 +45,7 @@ func TestTotalTimeout(t *testing.T) {
 // TestNothingLeaks plants texts in every part of an exchange and looks for them in the logs and records.
 func TestNothingLeaks(t *testing.T) {
 	access := &lines{}
-	g, up := newChat(t, func(c *gateway.Config) { c.AccessLog = slog.New(slog.NewJSONHandler(access, nil)) })
+	g, up := newChat(t, func(c *gateway.Config) { c.AccessLog = access })
 	up.set(respond(200, "application/json", `{"id":"c1","choices":[{"message":{"content":"CANARY-answer"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`))
 	ok := g.do("POST", "/v1/chat/completions?x=CANARY-query", `{"model":"gpt-4o","messages":[{"role":"user","content":"CANARY-prompt"}]}`, "Cookie", "CANARY-cookie", "X-Unknown", "CANARY-header")
 	up.set(respond(500, "application/json", `{"error":{"message":"CANARY-error"}}`, "X-Should-Retry: false"))

@@ -10,6 +10,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -60,7 +61,7 @@ type Config struct {
 	StreamLimit    int                 // open exchanges; 0: 20,000
 	TrustedProxies []netip.Prefix      // may be empty
 	Timeouts       Timeouts            // the zero value has defaults
-	AccessLog      *slog.Logger        // one line a request; nil: none
+	AccessLog      io.Writer           // one line of JSON a request, one Write each, from any goroutine; nil: none
 	Trace          func(otlp.Exchange) // takes each exchange that has ended, and copies what it keeps; nil: none
 	Logger         *slog.Logger
 	Now            func() time.Time

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"log/slog"
 	"strconv"
 	"sync/atomic"
 
@@ -163,17 +162,3 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 
 // Metrics returns the counters, for the ops listener.
 func (g *Gateway) Metrics() *Metrics { return g.metrics }
-
-// logAccess writes one line about an exchange: ids and numbers, never a secret or content.
-func (g *Gateway) logAccess(x *exchange) {
-	r := &x.record
-	upstream := ""
-	if n := len(r.Attempts); n > 0 {
-		upstream = r.Attempts[n-1].Upstream
-	}
-	g.cfg.AccessLog.LogAttrs(x.r.Context(), slog.LevelInfo, "request",
-		slog.String("request_id", r.ID), slog.String("key", r.Key), slog.String("project", r.Project), slog.String("operation", r.Route),
-		slog.String("deployment", r.Deployment), slog.String("upstream", upstream), slog.Int("status", r.Status), slog.String("rule", r.Rule),
-		slog.Bool("stream", r.Stream), slog.Int64("input_tokens", x.settlement.Units.Input), slog.Int64("output_tokens", x.settlement.Units.Output),
-		slog.Int64("bytes_in", r.BytesIn), slog.Int64("bytes_out", r.BytesOut), slog.Int64("ms", r.Millis), slog.String("ip", r.IP))
-}

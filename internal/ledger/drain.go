@@ -24,7 +24,7 @@ const (
 	// refreshMost bounds how long bringing the budgets up to date may keep the journal from being recorded.
 	refreshMost     = 5 * time.Second
 	checkpointEvery = time.Second
-	batchRecords    = 4096
+	batchRecords    = 1024
 	// isolateAfter is how many times in a row a batch fails before the drainer asks whether one record is the reason, and
 	// isolateTries how many attempts without one success tell it that the database is.
 	isolateAfter = 3
@@ -60,8 +60,11 @@ type drainer struct {
 	read     position      // where reading goes on
 	file     *os.File      // the segment being read
 	rd       reader
-	failed   int // attempts at this batch in a row
+	decode   decoder // whose memory the batch's entries are in
+	failed   int     // attempts at this batch in a row
 	noted    time.Time
+	usage    []gatehouse.Usage
+	requests []gatehouse.Request
 	errors   atomic.Int64
 	rejected atomic.Int64
 	own      position // where what this process held and settled begins
@@ -220,6 +223,7 @@ func (d *drainer) load(segments []segment) error {
 // rewind forgets the batch and reads it again next time.
 func (d *drainer) rewind() {
 	d.entries = d.entries[:0]
+	d.decode.reset()
 	d.read = d.pos
 	d.closeFile()
 }
@@ -244,7 +248,7 @@ func (d *drainer) add(rec frame, segment uint64) {
 	var err error
 	switch rec.kind {
 	case kindSettled:
-		err = e.settled(rec.payload, rec.version, d.l.Prices())
+		err = e.settled(&d.decode, rec, d.l.Prices())
 	case kindDecision:
 		e.request, err = decodeRefusal(rec.payload, rec.version)
 		if err == nil && e.request.Rule == RuleServed {
@@ -270,8 +274,8 @@ func (d *drainer) add(rec frame, segment uint64) {
 }
 
 // settled takes what a settled record says.
-func (e *entry) settled(payload []byte, version byte, table *prices.Table) error {
-	s, err := decodeSettled(payload, version)
+func (e *entry) settled(d *decoder, rec frame, table *prices.Table) error {
+	s, err := d.settled(rec.payload, rec.version)
 	if err != nil {
 		return err
 	}
@@ -288,9 +292,12 @@ func (e *entry) settled(payload []byte, version byte, table *prices.Table) error
 	return nil
 }
 
-// batchOf makes one batch of entries.
-func batchOf(entries []entry) store.Batch {
-	b := store.Batch{Usage: make([]gatehouse.Usage, 0, len(entries)), Requests: make([]gatehouse.Request, 0, len(entries))}
+// batchOf makes one batch of entries, which is good until it is called again: its longest lists are kept for the next.
+func (d *drainer) batchOf(entries []entry) store.Batch {
+	clear(d.usage[:cap(d.usage)])
+	clear(d.requests[:cap(d.requests)])
+	b := store.Batch{Usage: slices.Grow(d.usage[:0], len(entries)), Requests: slices.Grow(d.requests[:0], len(entries))}
+	d.usage, d.requests = b.Usage, b.Requests
 	var ip, network string // most often the next request comes from the same address
 	for i := range entries {
 		e := &entries[i]
@@ -353,7 +360,7 @@ func networkOf(address string) string {
 
 // store records the batch and empties it.
 func (d *drainer) store(ctx context.Context) error {
-	err := d.l.record(ctx, batchOf(d.entries))
+	err := d.l.record(ctx, d.batchOf(d.entries))
 	if err != nil {
 		if ctx.Err() != nil {
 			return err
@@ -368,6 +375,7 @@ func (d *drainer) store(ctx context.Context) error {
 	d.settled()
 	clear(d.entries)
 	d.entries = d.entries[:0]
+	d.decode.reset()
 	return nil
 }
 
@@ -437,7 +445,7 @@ func (d *drainer) isolate(ctx context.Context) bool {
 			return false
 		}
 		tries++
-		err := d.l.record(ctx, batchOf(entries))
+		err := d.l.record(ctx, d.batchOf(entries))
 		if err == nil {
 			successes++
 			return true
@@ -460,17 +468,17 @@ func (d *drainer) isolate(ctx context.Context) bool {
 	if len(bad) == 0 {
 		return true
 	}
-	if d.l.record(ctx, batchOf(good)) != nil {
+	if d.l.record(ctx, d.batchOf(good)) != nil {
 		return false
 	}
 	bad = slices.DeleteFunc(bad, func(e *entry) bool {
-		err := d.l.record(ctx, batchOf([]entry{*e}))
+		err := d.l.record(ctx, d.batchOf([]entry{*e}))
 		if err != nil {
 			badErr = err
 		}
 		return err == nil
 	})
-	if d.l.record(ctx, batchOf(good)) != nil {
+	if d.l.record(ctx, d.batchOf(good)) != nil {
 		return false
 	}
 	for _, e := range bad {

@@ -561,7 +561,7 @@ func TestOneBadRecordDoesNotStopTheOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	f, _, ok := parseFrame(data)
-	got, err := decodeSettled(f.payload, f.version)
+	got, err := new(decoder).settled(f.payload, f.version)
 	u := got.usage
 	if !ok || err != nil || u.ID != "req_fill_77" {
 		t.Errorf("the rejected file holds %+v, %v", u, err)

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"strings"
@@ -233,9 +234,17 @@ var errPayload = errors.New("record does not decode")
 
 // fields reads a payload from its front. The first field that is not there makes bad true and every later one zero.
 type fields struct {
-	b   []byte // what is left
-	all string // the payload, which every text is a part of: one allocation for all of them
-	bad bool
+	b    []byte // what is left
+	all  string // the payload, which every text is a part of: one allocation for all of them
+	bad  bool
+	seen *windowsSeen // nil: nothing is remembered
+}
+
+// windowsSeen are the windows of the record before, and how they are written: most often the next record has the same.
+type windowsSeen struct {
+	raw   []byte
+	node  string
+	chain *budget.Chain
 }
 
 func fieldsOf(payload []byte) fields { return fields{b: payload, all: string(payload)} }
@@ -292,6 +301,9 @@ func (f *fields) text() string {
 	s := f.all[end-n : end]
 	if strings.IndexByte(s, 0) >= 0 {
 		s = strings.ReplaceAll(s, "\x00", "\uFFFD")
+	}
+	if utf8.ValidString(s) { // asking first is a fraction of the work
+		return s
 	}
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
@@ -353,6 +365,12 @@ func (f *fields) charge(c *Charge, version byte) {
 	c.Labels = f.text()
 	c.BoundKnown, c.work = flags&flagBoundKnown != 0, flags&flagWorkEnds != 0
 	c.Bound = gatehouse.NanoUSD(f.number())
+	if f.seen != nil && f.seen.chain != nil && bytes.HasPrefix(f.b, f.seen.raw) {
+		c.node, c.chain = f.seen.node, f.seen.chain
+		f.b = f.b[len(f.seen.raw):]
+		return
+	}
+	raw := f.b
 	n := f.count()
 	if n > maxBudgets {
 		f.bad = true
@@ -366,6 +384,9 @@ func (f *fields) charge(c *Charge, version byte) {
 		windows[i] = gatehouse.BudgetWindow{Budget: f.text(), Start: gatehouse.Millis(f.number()), End: gatehouse.Millis(f.number())}
 	}
 	c.chain = &budget.Chain{Windows: windows}
+	if f.seen != nil && !f.bad {
+		*f.seen = windowsSeen{append(f.seen.raw[:0], raw[:len(raw)-len(f.b)]...), c.node, c.chain}
+	}
 }
 
 func (f *fields) decision(r *gatehouse.Request, version byte) {
@@ -428,9 +449,45 @@ type settledRecord struct {
 	of      prices.Of          // what the usage is priced as
 }
 
-func decodeSettled(payload []byte, version byte) (settledRecord, error) {
+// decoder reads one record after another into memory that it uses again. What it returned is good until reset.
+type decoder struct {
+	seen  windowsSeen
+	taken int
+	slots []*decoded
+}
+
+// decoded is the memory of one record.
+type decoded struct {
+	usage   gatehouse.Usage
+	request gatehouse.Request
+	charge  store.Charge
+}
+
+// slotsKept bounds the memory that a decoder keeps: 1.5 MB.
+const slotsKept = batchRecords
+
+func (d *decoder) slot() *decoded {
+	if d.taken == len(d.slots) {
+		if d.taken >= slotsKept {
+			return &decoded{}
+		}
+		d.slots = append(d.slots, &decoded{})
+	}
+	s := d.slots[d.taken]
+	d.taken++
+	*s = decoded{}
+	return s
+}
+
+// reset takes back what was returned.
+func (d *decoder) reset() { d.taken = 0 }
+
+// settled reads the payload of a settled record.
+func (d *decoder) settled(payload []byte, version byte) (settledRecord, error) {
 	f := fieldsOf(payload)
+	f.seen = &d.seen
 	flags := f.flags()
+	slot := d.slot()
 	var c Charge
 	f.charge(&c, version)
 	var s Settlement
@@ -443,7 +500,8 @@ func decodeSettled(payload []byte, version byte) (settledRecord, error) {
 	s.CostKnown = flags&flagCostKnown != 0
 	var r *gatehouse.Request
 	if flags&flagDecision != 0 {
-		r = &gatehouse.Request{ID: c.RequestID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, UpstreamModel: c.UpstreamModel, Labels: c.Labels}
+		r = &slot.request
+		*r = gatehouse.Request{ID: c.RequestID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, UpstreamModel: c.UpstreamModel, Labels: c.Labels}
 		f.decision(r, version)
 	}
 	var w *gatehouse.Work
@@ -464,7 +522,8 @@ func decodeSettled(payload []byte, version byte) (settledRecord, error) {
 	if flags&flagReleased != 0 {
 		return settledRecord{request: r}, nil
 	}
-	u := &gatehouse.Usage{
+	u := &slot.usage
+	*u = gatehouse.Usage{
 		ID: c.UsageID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, User: c.User,
 		ServiceAccount: c.ServiceAccount, Product: c.Product, Model: c.Model, UpstreamModel: c.UpstreamModel, Upstream: c.Upstream,
 		ServiceTier: c.ServiceTier, Batch: c.Batch, Size: c.Size, Quality: c.Quality, Source: c.Source, Labels: c.Labels, Units: s.Units, Cost: s.Cost, CostKnown: s.CostKnown, Confidence: s.Confidence,
@@ -480,7 +539,8 @@ func decodeSettled(payload []byte, version byte) (settledRecord, error) {
 		out.ends = c.UsageID
 	}
 	if windows := c.windows(); len(windows) > 0 {
-		out.charge = &store.Charge{Usage: u.ID, Node: c.node, Kept: s.kept, Windows: windows}
+		out.charge = &slot.charge
+		*out.charge = store.Charge{Usage: u.ID, Node: c.node, Kept: s.kept, Windows: windows}
 		if u.CostKnown {
 			out.charge.Cost = u.Cost
 		}

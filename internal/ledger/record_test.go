@@ -92,7 +92,7 @@ func TestRecords(t *testing.T) {
 		s.Cost = gatehouse.NanoUSD(rapid.Int64().Draw(t, "cost"))
 		c.RequestID += "x" // never empty
 		b := appendSettled(nil, &c, &s)
-		got, err := decodeSettled(b, payloadVersion)
+		got, err := new(decoder).settled(b, payloadVersion)
 		u, q := got.usage, got.request
 		if err != nil {
 			t.Fatal(err)
@@ -131,7 +131,7 @@ func TestRecords(t *testing.T) {
 		anyOf(t, reflect.ValueOf(&w).Elem())
 		c.begin(&w)
 		w.Tries = 0
-		got, err = decodeSettled(appendSettled(nil, &c, &Settlement{Work: &w}), payloadVersion)
+		got, err = new(decoder).settled(appendSettled(nil, &c, &Settlement{Work: &w}), payloadVersion)
 		if err != nil || got.usage != nil || got.work == nil || !reflect.DeepEqual(*got.work, cleaned(w)) {
 			t.Fatalf("work = %+v, %v\nwant   %+v", got.work, err, w)
 		}
@@ -213,7 +213,7 @@ func FuzzRecord(f *testing.F) {
 				}
 			}
 		case kindSettled:
-			_, err := decodeSettled(payload, payloadVersion)
+			_, err := new(decoder).settled(payload, payloadVersion)
 			if _, iderr := settledID(payload); err == nil && iderr != nil {
 				t.Fatalf("a settlement that decodes has no id: %v", iderr)
 			}

@@ -20,7 +20,7 @@ func TestFirstEncoding(t *testing.T) {
 		}
 		return b
 	}
-	got, err := decodeSettled(payload(settled), 1)
+	got, err := new(decoder).settled(payload(settled), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

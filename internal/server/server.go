@@ -368,10 +368,10 @@ func (s *Server) openGateway() error {
 	if err := os.MkdirAll(spool, 0o700); err != nil {
 		return fmt.Errorf("spool folder: %w", err)
 	}
-	var access *slog.Logger
+	var access io.Writer
 	if s.cfg.Log.Access == nil || *s.cfg.Log.Access {
 		s.access = newLineBuffer(s.opts.Log)
-		access = slog.New(slog.NewJSONHandler(s.access, nil))
+		access = s.access
 	}
 	s.steward = steward.New(steward.Config{
 		DB: s.db, Ledger: s.ledger, Now: s.opts.Now, Logger: s.log,

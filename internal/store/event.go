@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"gatehouse"
 )
@@ -108,7 +109,9 @@ func inherit(ev, from *gatehouse.Event) {
 // clean returns s as both engines can store it: what came from a caller unchecked may be no text at all, and a refusal, or a
 // measurement, must be recorded all the same.
 func clean(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
+	if !utf8.ValidString(s) { // nearly every text is; asking first is a fraction of the work
+		s = strings.ToValidUTF8(s, "\uFFFD")
+	}
 	if strings.IndexByte(s, 0) < 0 {
 		return s
 	}

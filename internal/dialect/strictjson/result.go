@@ -3,6 +3,7 @@ package strictjson
 import (
 	"fmt"
 	"strconv"
+	"unicode/utf8"
 )
 
 // Reset forgets the last body: every field is absent until the next scan, as in a zero Result.
@@ -139,7 +140,7 @@ func (r *Result) Splice(dst [][]byte, c Changes) [][]byte {
 	n := 0
 	r.scratch = r.scratch[:0]
 	if c.Model != "" {
-		edits[n] = r.set(r.Span(r.spec.model), r.open, `"model":`, func(b []byte) []byte { return appendQuoted(b, c.Model) })
+		edits[n] = r.set(r.Span(r.spec.model), r.open, `"model":`, func(b []byte) []byte { return AppendQuoted(b, c.Model) })
 		n++
 	}
 	if options := r.Span(r.spec.streamOptions); c.IncludeUsage && !r.True(r.Span(r.spec.includeUsage)) {
@@ -195,10 +196,13 @@ func (r *Result) set(old Span, open int, key string, value func([]byte) []byte) 
 	return e
 }
 
-// appendQuoted appends text as a JSON string.
-func appendQuoted(b []byte, text string) []byte {
+// AppendQuoted appends text as a JSON string. A byte that is not UTF-8 becomes U+FFFD, as in encoding/json.
+func AppendQuoted(b []byte, text string) []byte {
 	b = append(b, '"')
-	for _, c := range text { // a byte that is not UTF-8 becomes U+FFFD, as in encoding/json
+	if plain(text) {
+		return append(append(b, text...), '"')
+	}
+	for _, c := range text {
 		switch {
 		case c == '"' || c == '\\':
 			b = append(b, '\\', byte(c))
@@ -209,4 +213,14 @@ func appendQuoted(b []byte, text string) []byte {
 		}
 	}
 	return append(b, '"')
+}
+
+// plain reports whether text is ASCII that JSON writes as it stands.
+func plain(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }

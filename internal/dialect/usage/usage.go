@@ -8,6 +8,7 @@ package usage
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -43,7 +44,7 @@ func Extract(shape Shape, usageJSON []byte) (gatehouse.Units, bool) {
 		return gatehouse.Units{}, false
 	}
 	r := reader{ok: true}
-	r.totals.read(gjson.ParseBytes(usageJSON))
+	r.totals.read(string(usageJSON))
 	var u gatehouse.Units
 	switch shape { // a server that speaks both generations says each in its own place
 	case Chat, Completions, Embeddings, Run:
@@ -66,8 +67,8 @@ func Extract(shape Shape, usageJSON []byte) (gatehouse.Units, bool) {
 	u.InputImage = r.part(in, "image_tokens", u.Input)
 	var cached *members
 	if in != nil {
-		if v := in.get("cached_tokens_details"); v.IsObject() {
-			r.deeper.read(v)
+		if v := in.get("cached_tokens_details"); v.isObject() {
+			r.deeper.read(v.raw)
 			cached = &r.deeper
 		}
 	}
@@ -156,36 +157,43 @@ type members struct {
 	n    int
 }
 
+// member is what is needed of a gjson.Result, which is three times its size.
 type member struct {
-	name  string
-	value gjson.Result
+	name string
+	raw  string
+	kind gjson.Type
 }
 
+// said reports whether the member is there and not null.
+func (m member) said() bool { return m.raw != "" && m.kind != gjson.Null }
+
+func (m member) isObject() bool { return m.kind == gjson.JSON && m.raw[0] == '{' }
+
 // read takes the members of an object. Of those beyond sixteen, which no usage has, none is seen.
-func (m *members) read(object gjson.Result) {
+func (m *members) read(object string) {
 	m.n = 0
-	object.ForEach(func(key, value gjson.Result) bool {
-		m.list[m.n] = member{key.Str, value}
+	gjson.Parse(object).ForEach(func(key, value gjson.Result) bool {
+		m.list[m.n] = member{key.Str, value.Raw, value.Type}
 		m.n++
 		return m.n < len(m.list)
 	})
 }
 
 // get returns the first member of a name.
-func (m *members) get(name string) gjson.Result {
+func (m *members) get(name string) member {
 	for i := range m.n {
 		if m.list[i].name == name {
-			return m.list[i].value
+			return m.list[i]
 		}
 	}
-	return gjson.Result{}
+	return member{}
 }
 
 // first returns the first of several spellings of a total.
 func (r *reader) first(names ...string) int64 {
 	for _, name := range names {
 		v := r.totals.get(name)
-		if !v.Exists() || v.Type == gjson.Null {
+		if !v.said() {
 			continue
 		}
 		r.found++
@@ -197,8 +205,8 @@ func (r *reader) first(names ...string) int64 {
 // details returns the first of several spellings of a breakdown, nil where there is none.
 func (r *reader) details(names ...string) *members {
 	for _, name := range names {
-		if v := r.totals.get(name); v.IsObject() {
-			r.inside.read(v)
+		if v := r.totals.get(name); v.isObject() {
+			r.inside.read(v.raw)
 			return &r.inside
 		}
 	}
@@ -211,7 +219,7 @@ func (r *reader) part(details *members, name string, total int64) int64 {
 		return 0
 	}
 	v := details.get(name)
-	if !v.Exists() || v.Type == gjson.Null {
+	if !v.said() {
 		return 0
 	}
 	return min(r.number(v), total)
@@ -219,26 +227,26 @@ func (r *reader) part(details *members, name string, total int64) int64 {
 
 func (r *reader) seconds() int64 {
 	v := r.totals.get("seconds")
-	if !v.Exists() || v.Type == gjson.Null {
+	if !v.said() {
 		return 0
 	}
-	ms, ok := Milliseconds([]byte(v.Raw))
+	ms, ok := Milliseconds([]byte(v.raw))
 	r.found++
 	r.ok = r.ok && ok
 	return ms
 }
 
 // number reads a count. A whole number with a point ("12.0") is one, as some servers print it.
-func (r *reader) number(v gjson.Result) int64 {
-	n, exact, ok := decimal([]byte(v.Raw), 0)
-	r.ok = r.ok && v.Type == gjson.Number && ok && exact
+func (r *reader) number(v member) int64 {
+	n, exact, ok := decimal(v.raw, 0)
+	r.ok = r.ok && v.kind == gjson.Number && ok && exact
 	return n
 }
 
 // Milliseconds converts a JSON number of seconds, rounding up to whole milliseconds, without going through floating point. It
 // reports false for anything but a number from 0 to a billion seconds.
 func Milliseconds(seconds []byte) (int64, bool) {
-	ms, exact, ok := decimal(seconds, 3)
+	ms, exact, ok := decimal(string(seconds), 3)
 	if !ok {
 		return 0, false
 	}
@@ -250,19 +258,19 @@ func Milliseconds(seconds []byte) (int64, bool) {
 
 // decimal evaluates a JSON number times ten to the power of shift, rounded down, and says whether that was exact. It reports
 // not ok for what is no number, negative or above maxCount.
-func decimal(raw []byte, shift int) (n int64, exact, ok bool) {
+func decimal(raw string, shift int) (n int64, exact, ok bool) {
 	mantissa, exponent := raw, 0
-	if e := bytes.IndexAny(raw, "eE"); e >= 0 {
+	if e := strings.IndexAny(raw, "eE"); e >= 0 {
 		mantissa = raw[:e]
 		sign := 1
-		figures := bytes.TrimPrefix(raw[e+1:], []byte("+"))
+		figures := strings.TrimPrefix(raw[e+1:], "+")
 		if len(figures) > 0 && figures[0] == '-' {
 			sign, figures = -1, figures[1:]
 		}
 		if len(figures) == 0 || len(figures) > 3 {
 			return 0, false, false
 		}
-		for _, c := range figures {
+		for _, c := range []byte(figures) {
 			if c < '0' || c > '9' {
 				return 0, false, false
 			}
@@ -270,7 +278,7 @@ func decimal(raw []byte, shift int) (n int64, exact, ok bool) {
 		}
 		exponent *= sign
 	}
-	whole, fraction, _ := bytes.Cut(mantissa, []byte("."))
+	whole, fraction, _ := strings.Cut(mantissa, ".")
 	if len(whole) == 0 {
 		return 0, false, false
 	}
@@ -304,6 +312,6 @@ func decimal(raw []byte, shift int) (n int64, exact, ok bool) {
 
 // Whole returns a JSON number that is a whole count, and false for anything else.
 func Whole(raw []byte) (int64, bool) {
-	n, exact, ok := decimal(raw, 0)
+	n, exact, ok := decimal(string(raw), 0)
 	return n, ok && exact
 }
