@@ -42,7 +42,7 @@ func (r *remote) register(flags *pflag.FlagSet) {
 func (c *cli) remoteCommands() []*cobra.Command {
 	return []*cobra.Command{
 		c.apply(), c.projects(), c.users(), c.serviceAccounts(), c.keys(), c.resources(), c.upstreams(), c.deployments(), c.prices(), c.seal(), c.organization(), c.budgets(), c.limits(), c.credits(),
-		c.usage(), c.forecast(), c.reconcile(), c.explain(), c.whoami(),
+		c.usage(), c.forecast(), c.reconcile(), c.explain(), c.audit(), c.whoami(),
 		c.alerts(),
 	}
 }

@@ -260,3 +260,33 @@ func TestGoUsage(t *testing.T) {
 		t.Errorf("usage %s, want %+v", embeddings.RawJSON(), made.Usage)
 	}
 }
+
+func TestGoAuditLogs(t *testing.T) {
+	s := gatehousetest.Start(t, gatehousetest.Options{})
+	c := client(s)
+	org := c.Admin.Organization
+	ctx := t.Context()
+	made := must[*openai.Project](t)(org.Projects.New(ctx, openai.AdminOrganizationProjectNewParams{Name: "Watched"}))
+	for range 10 {
+		must[*openai.Project](t)(org.Projects.Update(ctx, made.ID, openai.AdminOrganizationProjectUpdateParams{Name: openai.String("Renamed")}))
+	}
+	pages := org.AuditLogs.ListAutoPaging(ctx, openai.AdminOrganizationAuditLogListParams{ProjectIDs: []string{made.ID}, Limit: openai.Int(3)})
+	n := 0
+	for pages.Next() {
+		e := pages.Current()
+		if e.Project.ID != made.ID || e.Actor.Type != "api_key" || !strings.HasPrefix(e.Actor.APIKey.User.ID, "user-") || e.EffectiveAt < time.Now().Unix()-60 {
+			t.Errorf("entry %s", e.RawJSON())
+		}
+		if e.Type == "project.created" && (e.ProjectCreated.ID != made.ID || e.ProjectCreated.Data.Title != "Watched") {
+			t.Errorf("created %s", e.RawJSON())
+		}
+		n++
+	}
+	if err := pages.Err(); err != nil || n != 11 {
+		t.Errorf("%d entries, %v", n, err)
+	}
+	page, err := org.AuditLogs.List(ctx, openai.AdminOrganizationAuditLogListParams{ResourceIDs: []string{made.ID}, EventTypes: []string{"project.created"}})
+	if err != nil || len(page.Data) != 1 {
+		t.Errorf("%+v, %v", page, err)
+	}
+}

@@ -120,7 +120,7 @@ func TestFoundingIsWholeAndAudited(t *testing.T) {
 		types = append(types, ev.Type)
 	}
 	slices.Sort(types)
-	want := []string{"api_key.created", "organization.created", "project.created", "project.user.added", "user.added"}
+	want := []string{"api_key.created", "organization.created", "project.created", "user.added", "user.added"}
 	if !slices.Equal(types, want) {
 		t.Errorf("events %v, want %v", types, want)
 	}

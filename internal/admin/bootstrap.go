@@ -56,7 +56,7 @@ func (s *Service) Found(ctx context.Context, who *gatehouse.Principal, name, own
 		for _, ev := range []gatehouse.Event{
 			{Type: "project.created", Project: f.Project.ID, Subject: gatehouse.SubjectProject, SubjectID: f.Project.ID, Change: detail(map[string]any{"name": f.Project.Name, "title": f.Project.Name})},
 			{Type: "user.added", Subject: gatehouse.SubjectUser, SubjectID: f.Owner.ID, Change: detail(map[string]any{"role": f.Owner.Role, "name": owner})},
-			{Type: "project.user.added", Project: f.Project.ID, Subject: gatehouse.SubjectProjectUser, SubjectID: f.Project.ID + "/" + f.Owner.ID, Change: detail(map[string]any{"role": member.Role})},
+			{Type: "user.added", Project: f.Project.ID, Subject: gatehouse.SubjectProjectUser, SubjectID: f.Project.ID + "/" + f.Owner.ID, Change: detail(map[string]any{"role": member.Role})},
 			keyCreated(key.Key),
 		} {
 			ev.Organization = f.Organization.ID

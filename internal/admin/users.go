@@ -104,7 +104,7 @@ func (s *Service) AddProjectUser(ctx context.Context, who *gatehouse.Principal, 
 		return nil, err
 	}
 	var m *gatehouse.ProjectUser
-	ev := gatehouse.Event{Type: "project.user.added", Subject: gatehouse.SubjectProjectUser, SubjectID: project + "/" + user, Project: project, Change: detail(map[string]any{"role": role})}
+	ev := gatehouse.Event{Type: "user.added", Subject: gatehouse.SubjectProjectUser, SubjectID: project + "/" + user, Project: project, Change: detail(map[string]any{"role": role})}
 	_, err := s.change(ctx, who, widens, ev, func(tx *store.Tx) error {
 		if _, err := s.activeProject(tx, who, project); err != nil {
 			return err
@@ -132,7 +132,7 @@ func (s *Service) AddProjectUser(ctx context.Context, who *gatehouse.Principal, 
 
 // RemoveProjectUser ends a membership: the keys the user owns in the project stop at once.
 func (s *Service) RemoveProjectUser(ctx context.Context, who *gatehouse.Principal, project, user string) (Effect, error) {
-	ev := gatehouse.Event{Type: "project.user.deleted", Subject: gatehouse.SubjectProjectUser, SubjectID: project + "/" + user, Project: project}
+	ev := gatehouse.Event{Type: "user.deleted", Subject: gatehouse.SubjectProjectUser, SubjectID: project + "/" + user, Project: project}
 	return s.change(ctx, who, narrows, ev, func(tx *store.Tx) error {
 		if _, err := s.project(tx, who, project); err != nil {
 			return err

@@ -49,6 +49,8 @@ func (a *API) routes() {
 	}
 	on("GET "+org+"/costs", usage, a.measured(a.costs))
 
+	on("GET "+org+"/audit_logs", read, a.listAuditLogs)
+
 	a.spendRoutes(on)
 	a.limitRoutes(on)
 	a.ownRoutes(on)

@@ -241,6 +241,14 @@ func useEverything(t *testing.T, db *DB) {
 		noted(tx.CountActiveAdminKeys(""))
 		noted(tx.LastSeq())
 		noted(tx.EventsAfter(0, 1))
+		for _, f := range []AuditFilter{{}, {Types: []string{"t"}}, {Projects: []string{"p"}}, {Subjects: []string{"s"}}, {Actors: []string{"key_1"}}, {Actors: []string{"user-1"}}, {Actors: []string{"svc_acct_1"}},
+			{Types: []string{"t"}, Projects: []string{"p"}, Subjects: []string{"s"}, Actors: []string{"key_1"}, From: 1, Until: 2}} {
+			f.Organization = "org-1"
+			for _, p := range []Page{{}, {Desc: true}} {
+				_, _, err := tx.AuditLog(f, p)
+				noted(nil, err)
+			}
+		}
 		noted(tx.EventBytes(0))
 		noted(tx.Request(""))
 		noted(tx.SentTo("x"))

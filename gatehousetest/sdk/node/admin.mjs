@@ -191,3 +191,23 @@ test('the last admin key stays', async () => {
   await assert.rejects(org.adminAPIKeys.delete(mine), (err) => err instanceof OpenAI.ConflictError && err.code === 'last_admin_key' && err.headers.get('x-should-retry') === 'false');
   assert.deepEqual((await collect(org.adminAPIKeys.list())).map((k) => k.id), [mine]);
 });
+
+test('audit logs', async () => {
+  const made = await org.projects.create({ name: 'Watched' });
+  for (let i = 0; i < 24; i++) await org.projects.update(made.id, { name: `Watched ${i}` });
+  const of = { project_ids: [made.id] };
+  const entries = await collect(org.auditLogs.list({ ...of, limit: 7 }));
+  assert.equal(entries.length, 25);
+  assert.equal(new Set(entries.map((e) => e.id)).size, 25);
+  const [first] = await collect(org.auditLogs.list({ ...of, event_types: ['project.created'] }));
+  assert.equal(first['project.created'].id, made.id);
+  assert.equal(first['project.created'].data.name, 'Watched');
+  assert.equal(first.actor.type, 'api_key');
+  assert.match(first.actor.api_key.user.id, /^user-/);
+  assert.deepEqual(first.project, { id: made.id, name: 'Watched 23' });
+  const page = await org.auditLogs.list({ ...of, limit: 3, before: entries[5].id });
+  assert.deepEqual(page.data.map((e) => e.id), entries.slice(2, 5).map((e) => e.id));
+  assert.equal((await collect(org.auditLogs.list({ ...of, effective_at: { gt: now + 3600 } }))).length, 0);
+  assert.equal((await collect(org.auditLogs.list({ ...of, effective_at: { gte: now - 60 }, actor_ids: [first.actor.api_key.id] }))).length, 25);
+  assert.equal((await collect(org.auditLogs.list({ resource_ids: [made.id], actor_ids: ['user-nobody'] }))).length, 0);
+});

@@ -32,6 +32,7 @@ func Run(t *testing.T, open func(tb testing.TB) *store.DB) {
 		{"LastOwner", testLastOwner},
 		{"Revisions", testRevisions},
 		{"Meta", testMeta},
+		{"AuditLog", testAuditLog},
 		{"Events", testEvents},
 		{"FailedChanges", testFailedChanges},
 		{"DenseSequence", testDenseSequence},
