@@ -69,3 +69,9 @@ func (db *DB) SumPages(ctx context.Context) (pages map[string]int, err error) {
 	})
 	return pages, err
 }
+
+// Exec runs a statement of a benchmark.
+func (db *DB) Exec(ctx context.Context, query string, args ...any) error {
+	_, err := db.write.ExecContext(ctx, query, args...)
+	return err
+}
