@@ -33,7 +33,7 @@ import (
 	"gatehouse/internal/store"
 )
 
-// Config is what the API serves from. Every field but TrustedProxies, PublicURL, Bill, Price and Health is required.
+// Config is what the API serves from. Every field but TrustedProxies, PublicURL, Bill, Price, Denied and Health is required.
 type Config struct {
 	Admin          *admin.Service
 	Auth           *authn.Authenticator
@@ -50,6 +50,8 @@ type Config struct {
 	Price func(organization string) finance.Pricer
 	// LimitUse returns what is used of an organization's rate limits: a charge for each counter, with its level.
 	LimitUse func(ctx context.Context, organization string) []limit.Charge
+	// Denied is told of a call that its credential does not allow: who, in which project if any, and what. Nil: nobody is.
+	Denied func(who *gatehouse.Principal, project, what string)
 	// Health returns what this node knows of its routes at this moment, newer than what it recorded; nil: what is recorded counts.
 	Health func() *gatehouse.NodeHealth
 }
@@ -136,7 +138,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(text) // the caller may be gone
 }
 
-func (a *API) serve(w http.ResponseWriter, r *http.Request, record *gatehouse.Request, presented *authn.Presented) (any, int, error) {
+func (a *API) serve(w http.ResponseWriter, r *http.Request, record *gatehouse.Request, presented *authn.Presented) (answer any, status int, err error) {
 	key, _, err := dialect.Presented(r.Header)
 	if err != nil {
 		return nil, 0, err
@@ -157,15 +159,20 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, record *gatehouse.Re
 	if err != nil {
 		return nil, 0, err
 	}
+	who.RequestID, who.Actor.UserAgent, who.Actor.IP = record.ID, record.UserAgent, record.IP
 	record.Route = r.Pattern
+	defer func() {
+		if a.cfg.Denied != nil && gatehouse.KindOf(err) == gatehouse.Forbidden {
+			a.cfg.Denied(who, r.PathValue("project_id"), r.Pattern)
+		}
+	}()
 	if err := a.cfg.Auth.Authorize(&identity, rt.scope, ""); err != nil {
 		return nil, 0, err
 	}
-	who.RequestID, who.Actor.UserAgent, who.Actor.IP = record.ID, record.UserAgent, record.IP
 	c := &call{Request: r, who: who, w: w.Header(), status: http.StatusOK}
 	ctx, stop := context.WithTimeout(r.Context(), answerTime(r))
 	defer stop()
-	answer, err := rt.handler(ctx, c)
+	answer, err = rt.handler(ctx, c)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = &gatehouse.Error{Kind: gatehouse.Unavailable, Err: err,
 			Message: "The database did not answer in time. Try again; a change may have been made all the same, so read before you repeat it."}

@@ -110,9 +110,10 @@ func showAuditLog(e *admin.AuditEntry) (auditLog, string) {
 	return v, e.ID
 }
 
-// showActor returns the actor, nil for the host and for Gatehouse itself, which OpenAI's shape cannot name.
+// showActor returns the actor; nil for the host and for Gatehouse itself, which OpenAI's shape cannot name, and for a caller whose
+// credential was refused, who may have had nothing to do with the key they named.
 func showActor(e *admin.AuditEntry) *auditActor {
-	if e.Actor.Key == "" {
+	if e.Actor.Kind != gatehouse.ActorKey || e.Actor.Key == "" {
 		return nil
 	}
 	v := &auditActor{Type: "api_key", APIKey: auditAPIKey{ID: e.Actor.Key, Type: "user"}}

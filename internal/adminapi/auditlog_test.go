@@ -146,3 +146,40 @@ func TestAuditLogRefuses(t *testing.T) {
 		t.Errorf("with a project's key: %d %v", status, v)
 	}
 }
+
+// TestAuditLogOfRefusals: who was refused, and what an administrator may not do, is in the log, counted; nothing of the credential is.
+func TestAuditLogOfRefusals(t *testing.T) {
+	s := gatehousetest.Start(t, gatehousetest.Options{})
+	wrong := s.AdminKey[:len(s.AdminKey)-4] + "0000"
+	for range 7 {
+		ask(t, s, "GET", "/v1/organization/projects", wrong, "")
+	}
+	_, key := ask(t, s, "POST", "/gatehouse/v1/keys", s.AdminKey, `{"class":"admin","name":"reads","scopes":["api.management.read"]}`)
+	limited, _ := key["value"].(string)
+	for range 3 {
+		if status, v := ask(t, s, "POST", "/v1/organization/projects", limited, `{"name":"x"}`); status != 403 {
+			t.Fatalf("%d %v", status, v)
+		}
+	}
+	s.Stop() // writes what was counted
+	again := gatehousetest.Start(t, gatehousetest.Options{Data: s.Data})
+	failed, _ := logs(t, again, "event_types[]=authentication.failed")
+	if len(failed) != 1 {
+		t.Fatalf("failures %v", failed)
+	}
+	payload := failed[0]["authentication.failed"].(map[string]any)
+	if payload["count"] != 7.0 || failed[0]["actor"] != nil || failed[0]["gatehouse"].(map[string]any)["ip_address"] != "127.0.0.1" {
+		t.Errorf("%v", failed[0])
+	}
+	denied, _ := logs(t, again, "event_types[]=access.denied&resource_ids[]="+fmt.Sprint(key["id"]))
+	if len(denied) != 1 {
+		t.Fatalf("denials %v", denied)
+	}
+	payload = denied[0]["access.denied"].(map[string]any)
+	if reasons := payload["reasons"].(map[string]any); payload["count"] != 3.0 || reasons["POST /v1/organization/projects"] != 3.0 || denied[0]["actor"].(map[string]any)["api_key"].(map[string]any)["id"] != key["id"] {
+		t.Errorf("%v", denied[0])
+	}
+	if text := fmt.Sprint(failed, denied); strings.Contains(text, limited[30:]) || strings.Contains(text, wrong[30:60]) {
+		t.Error("a credential is in the log")
+	}
+}

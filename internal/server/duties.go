@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"gatehouse/internal/ledger/prices"
 	"gatehouse/internal/mock"
 	"gatehouse/internal/secret"
+	"gatehouse/internal/steward/denials"
 	"gatehouse/internal/store"
 )
 
@@ -72,11 +74,30 @@ func (s *Server) recordIncidents(ctx context.Context) {
 		case i := <-s.incidents:
 			ev := gatehouse.Event{Type: "incident.foreign_credential", Actor: gatehouse.Actor{Kind: gatehouse.ActorNobody, IP: i.Addr.String()},
 				Change: fmt.Appendf(nil, `{"provider":%q,"fingerprint":%q}`, i.Provider, i.Fingerprint)}
-			if _, err := s.db.Update(ctx, ev, func(*store.Tx) error { return nil }); err != nil && !errors.Is(err, context.Canceled) {
+			if _, err := s.db.Update(ctx, ev, (*store.Tx).ToFirstOrganization); err != nil && !errors.Is(err, context.Canceled) {
 				s.log.Error("incident is not in the audit log", "provider", i.Provider, "fingerprint", i.Fingerprint, "error", err)
 			}
 		}
 	}
+}
+
+// failed takes note of a refused credential.
+func (s *Server) failed(f authn.Failure) {
+	s.refused.count(f)
+	s.denials.Note(denials.Denial{Type: denials.Unauthenticated, Organization: f.Organization, Project: f.Project, Actor: gatehouse.Actor{Kind: gatehouse.ActorNobody, Key: f.Key},
+		Addr: f.Addr, Reason: string(f.Rule)})
+}
+
+// denied takes note of an administrative call that its credential does not allow.
+func (s *Server) denied(who *gatehouse.Principal, project, what string) {
+	addr, _ := netip.ParseAddr(who.Actor.IP) // none where the caller's is not known
+	s.denials.Note(denials.Denial{Type: denials.Forbidden, Organization: who.Organization, Project: project, Actor: who.Actor, Addr: addr, Reason: what})
+}
+
+// recordDenials writes who was refused into the audit log. It ends with ctx.
+func (s *Server) recordDenials(ctx context.Context) {
+	defer s.duties.Done()
+	s.denials.Run(ctx)
 }
 
 const pruneEvery = 10 * time.Minute

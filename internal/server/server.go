@@ -33,6 +33,7 @@ import (
 	"gatehouse/internal/secret"
 	"gatehouse/internal/steward"
 	"gatehouse/internal/steward/deliver"
+	"gatehouse/internal/steward/denials"
 	"gatehouse/internal/steward/watch"
 	"gatehouse/internal/store"
 	"gatehouse/internal/valkey"
@@ -79,6 +80,7 @@ type Server struct {
 	trusted      []netip.Prefix
 	mock         mockUpstream
 	incidents    chan authn.Incident
+	denials      *denials.Log
 	refused      refusals
 	draining     atomic.Bool
 	listeners    []listener
@@ -181,7 +183,8 @@ func Open(ctx context.Context, cfg *Config, opts Options) (_ *Server, err error)
 	s.admin = admin.New(admin.Config{DB: s.db, Catalog: s.catalog, Peppers: peppers, Keyring: keyring, Install: s.install, Now: opts.Now,
 		CheckReference: s.resolver("").Check, AllowPrivate: s.allowPrivate(), Logger: s.log,
 		Mail: cfg.SMTP != nil, WakeAlerts: func() { s.deliverer.Wake() }})
-	s.auth = authn.New(authn.Config{Catalog: s.catalog, Peppers: peppers, Install: s.install, Now: s.clock.Now, OnFailure: s.refused.count, OnIncident: s.incident,
+	s.denials = denials.New(denials.Config{DB: s.db, Now: s.clock.Now, Logger: s.log})
+	s.auth = authn.New(authn.Config{Catalog: s.catalog, Peppers: peppers, Install: s.install, Now: s.clock.Now, OnFailure: s.failed, OnIncident: s.incident,
 		MissingPepper: s.missingPepper, OnOldPepper: s.peppers.waiting.claim, OnRewrap: s.peppers.waiting.add})
 	if err := s.openCounters(ctx); err != nil {
 		return nil, err
@@ -442,7 +445,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.steward.Run(stewardCtx)
 	}()
 	duties := []func(context.Context){ // each a goroutine of its own that ends with work
-		s.keepReplay, s.keepAlerts, s.watchClock, s.keepPepper, s.rewrapKeys, s.recordIncidents, s.prune, s.keepSums, s.keepCredits, s.reportHealth,
+		s.keepReplay, s.keepAlerts, s.watchClock, s.keepPepper, s.rewrapKeys, s.recordIncidents, s.recordDenials, s.prune, s.keepSums, s.keepCredits, s.reportHealth,
 	}
 	if s.exporter != nil {
 		duties = append(duties, s.exportTraces)

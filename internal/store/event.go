@@ -51,6 +51,20 @@ func (tx *Tx) Emit(ev gatehouse.Event) {
 	tx.events = append(tx.events, &ev)
 }
 
+// ToFirstOrganization gives the change's primary event, where it names no organization, to the installation's first one, whose people
+// run it.
+func (tx *Tx) ToFirstOrganization() error {
+	ev := tx.Event()
+	if ev.Organization != "" {
+		return nil
+	}
+	list, err := tx.Organizations()
+	if err == nil && len(list) > 0 {
+		ev.Organization = list[0].ID
+	}
+	return err
+}
+
 // writeEvents numbers the events and writes them. The counter's row is taken here, last of all: whoever holds it commits before
 // anyone else gets a number, so that numbers are dense and in the order of commits.
 func (tx *Tx) writeEvents() (last int64, err error) {
