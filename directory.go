@@ -7,7 +7,8 @@ type Organization struct {
 	DefaultProject string   // where a user's own key acts when the request names no project
 	HeaderLabels   []string // labels that callers may send with a request, see LabelHeader
 	Retention      Retention
-	TimeZone       string // the IANA name of the zone in which its days and months begin; empty: UTC
+	TimeZone       string        // the IANA name of the zone in which its days and months begin; empty: UTC
+	DataRetention  DataRetention // empty: see RetentionOf
 	CreatedAt      Millis
 	Rev            int64
 }
@@ -22,6 +23,7 @@ type Project struct {
 	Region       string   // the region or geography its requests stay in; empty: what Residency says, "global": anywhere
 	Upstream     string   // id of the upstream that calls without a model go to; empty: the only one the project can reach
 	HeaderLabels []string // labels that its callers may send beside the organization's
+	Policy       ProjectPolicy
 	CreatedAt    Millis
 	ArchivedAt   Millis
 	Rev          int64

@@ -176,8 +176,9 @@ type Organization struct {
 	// HeaderLabels are the names of labels that callers may send with a request, see gatehouse.LabelHeader.
 	HeaderLabels []string `json:"header_labels"`
 	// Retention is how long measurements are kept.
-	Retention   gatehouse.Retention `json:"retention"`
-	EffectiveBy int64               `json:"effective_by"`
+	Retention     gatehouse.Retention     `json:"retention"`
+	DataRetention gatehouse.DataRetention `json:"data_retention"` // of requests in projects that do not say it themselves
+	EffectiveBy   int64                   `json:"effective_by"`
 }
 
 // OrganizationUpdate changes the organization; what is nil stays.
@@ -187,7 +188,8 @@ type OrganizationUpdate struct {
 	// HeaderLabels replaces all of them.
 	HeaderLabels *[]string `json:"header_labels,omitempty"`
 	// Retention changes what it names: requests_days, minutes_days, hours_days, usage_days. 0 is the default.
-	Retention map[string]int64 `json:"retention,omitempty"`
+	Retention     map[string]int64         `json:"retention,omitempty"`
+	DataRetention *gatehouse.DataRetention `json:"data_retention,omitempty"`
 }
 
 // Organization returns the organization that the admin key acts in.

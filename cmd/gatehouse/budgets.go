@@ -327,7 +327,7 @@ func (c *cli) organization() *cobra.Command {
 		}
 		return c.showOrganization(o)
 	})
-	var name, zone string
+	var name, zone, retention string
 	var headers []string
 	kept := map[string]*int64{}
 	var update *cobra.Command
@@ -342,6 +342,10 @@ func (c *cli) organization() *cobra.Command {
 		if update.Flags().Changed("header-label") {
 			u.HeaderLabels = &headers
 		}
+		if update.Flags().Changed("data-retention") {
+			kind := gatehouse.DataRetention(retention)
+			u.DataRetention = &kind
+		}
 		for what, days := range kept {
 			if update.Flags().Changed("keep-" + what) {
 				if u.Retention == nil {
@@ -350,8 +354,8 @@ func (c *cli) organization() *cobra.Command {
 				u.Retention[what+"_days"] = *days
 			}
 		}
-		if u.Name == nil && u.TimeZone == nil && u.HeaderLabels == nil && u.Retention == nil {
-			return hint(usagef("nothing to change"), "Give --name, --time-zone, --header-label or --keep-....")
+		if u.Name == nil && u.TimeZone == nil && u.HeaderLabels == nil && u.Retention == nil && u.DataRetention == nil {
+			return hint(usagef("nothing to change"), "Give --name, --time-zone, --header-label, --data-retention or --keep-....")
 		}
 		o, err := cl.UpdateOrganization(ctx, u)
 		if err != nil {
@@ -364,6 +368,7 @@ func (c *cli) organization() *cobra.Command {
 	update.Flags().StringVar(&name, "name", "", "new name")
 	update.Flags().StringVar(&zone, "time-zone", "", "an IANA name such as Europe/Berlin; UTC is the default")
 	update.Flags().StringSliceVar(&headers, "header-label", nil, "the name of a label that callers may send as "+gatehouse.LabelHeader+"NAME; repeat for more. Replaces all; \"\" removes them")
+	update.Flags().StringVar(&retention, "data-retention", "", "what is kept of requests in projects that do not say it themselves: modified_abuse_monitoring, zero_data_retention (no addresses, programs and ids of callers)")
 	for what, text := range map[string]string{"requests": "decisions behind requests, which explain shows", "minutes": "sums by minute", "hours": "sums by hour", "usage": "single settled requests"} {
 		kept[what] = update.Flags().Int64("keep-"+what, 0, "days for which "+text+" are kept; 0 is the default. Sums by day are kept for ever")
 	}
@@ -373,7 +378,7 @@ func (c *cli) organization() *cobra.Command {
 func (c *cli) showOrganization(o *client.Organization) error {
 	return c.answer(o.JSON, func() {
 		c.out.fields([][2]string{{"id", o.ID}, {"name", o.Name}, {"default project", o.DefaultProject}, {"time zone", o.TimeZone},
-			{"labels by header", strings.Join(o.HeaderLabels, ", ")}, {"kept", fmt.Sprintf("decisions %d days, usage %d, minutes %d, hours %d, days for ever", o.Retention.Requests, o.Retention.Usage, o.Retention.Minutes, o.Retention.Hours)}})
+			{"labels by header", strings.Join(o.HeaderLabels, ", ")}, {"kept", fmt.Sprintf("decisions %d days, usage %d, minutes %d, hours %d, days for ever", o.Retention.Requests, o.Retention.Usage, o.Retention.Minutes, o.Retention.Hours)}, {"data retention", string(o.DataRetention)}})
 		c.effective(o.EffectiveBy)
 	})
 }

@@ -56,7 +56,7 @@ func (c *cli) projects() *cobra.Command {
 		return c.showProject(p)
 	})
 	return c.group("projects", "Projects and their members", "A project is where keys act and usage is counted. PROJECT is an id (proj_...) or a name.",
-		listing, c.createProject(), get, c.updateProject(), archive, c.members())
+		listing, c.createProject(), get, c.updateProject(), c.permissions(), archive, c.members())
 }
 
 func (c *cli) showProject(p *client.Project) error {

@@ -290,3 +290,37 @@ func TestGoAuditLogs(t *testing.T) {
 		t.Errorf("%+v, %v", page, err)
 	}
 }
+
+// TestGoProjectPolicy sets what a project may do through openai-go.
+func TestGoProjectPolicy(t *testing.T) {
+	s := gatehousetest.Start(t, gatehousetest.Options{})
+	c := client(s)
+	org, ctx := c.Admin.Organization, t.Context()
+	models := must[*openai.ProjectModelPermissions](t)(org.Projects.ModelPermissions.Update(ctx, s.ProjectID, openai.AdminOrganizationProjectModelPermissionUpdateParams{Mode: "deny_list", ModelIDs: []string{"gpt-4o"}}))
+	if models.Mode != "deny_list" || len(models.ModelIDs) != 1 || string(models.Object) != "project.model_permissions" {
+		t.Errorf("%s", models.RawJSON())
+	}
+	if got := must[*openai.ProjectModelPermissions](t)(org.Projects.ModelPermissions.Get(ctx, s.ProjectID)); got.ModelIDs[0] != "gpt-4o" {
+		t.Errorf("%s", got.RawJSON())
+	}
+	if got := must[*openai.ProjectModelPermissionsDeleted](t)(org.Projects.ModelPermissions.Delete(ctx, s.ProjectID)); !got.Deleted {
+		t.Errorf("%s", got.RawJSON())
+	}
+	var deny openai.AdminOrganizationProjectHostedToolPermissionUpdateParams
+	deny.SetExtraFields(map[string]any{"mcp": map[string]any{"enabled": false}}) // the SDK leaves out a tool whose every field is zero
+	tools := must[*openai.ProjectHostedToolPermissions](t)(org.Projects.HostedToolPermissions.Update(ctx, s.ProjectID, deny))
+	if tools.Mcp.Enabled || !tools.WebSearch.Enabled {
+		t.Errorf("%s", tools.RawJSON())
+	}
+	if got := must[*openai.ProjectHostedToolPermissions](t)(org.Projects.HostedToolPermissions.Get(ctx, s.ProjectID)); got.Mcp.Enabled {
+		t.Errorf("%s", got.RawJSON())
+	}
+	kept := must[*openai.ProjectDataRetention](t)(org.Projects.DataRetention.Update(ctx, s.ProjectID, openai.AdminOrganizationProjectDataRetentionUpdateParams{RetentionType: "none"}))
+	if got := must[*openai.ProjectDataRetention](t)(org.Projects.DataRetention.Get(ctx, s.ProjectID)); kept.Type != "none" || got.Type != "none" {
+		t.Errorf("%s %s", kept.RawJSON(), got.RawJSON())
+	}
+	all := must[*openai.OrganizationDataRetention](t)(org.DataRetention.Update(ctx, openai.AdminOrganizationDataRetentionUpdateParams{RetentionType: "zero_data_retention"}))
+	if got := must[*openai.OrganizationDataRetention](t)(org.DataRetention.Get(ctx)); all.Type != "zero_data_retention" || got.Type != "zero_data_retention" {
+		t.Errorf("%s %s", all.RawJSON(), got.RawJSON())
+	}
+}

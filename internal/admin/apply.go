@@ -73,10 +73,53 @@ type ManifestProject struct {
 	ID              string                   `yaml:"id"`
 	Name            string                   `yaml:"name"`
 	Labels          map[string]string        `yaml:"labels"`
-	Upstream        string                   `yaml:"upstream"` // where calls without a model go
-	Region          string                   `yaml:"region"`   // the region or geography its requests stay in; "global": anywhere; absent: as it is
+	Upstream        string                   `yaml:"upstream"`       // where calls without a model go
+	Region          string                   `yaml:"region"`         // the region or geography its requests stay in; "global": anywhere; absent: as it is
+	Models          *ManifestModels          `yaml:"models"`         // absent: as it is
+	DeniedTools     *[]string                `yaml:"denied_tools"`   // hosted tools that no request may use, all others may; absent: as it is
+	DataRetention   string                   `yaml:"data_retention"` // as OpenAI's API has it; absent: as it is
 	ServiceAccounts []ManifestServiceAccount `yaml:"service_accounts"`
 	Resources       []ManifestResource       `yaml:"resources"`
+}
+
+// ManifestModels declares the models that a project may ask for: either those, or all but those. Neither: every model.
+type ManifestModels struct {
+	Allow *[]string `yaml:"allow"`
+	Deny  *[]string `yaml:"deny"`
+}
+
+// permissions returns what is declared.
+func (m *ManifestModels) permissions() (gatehouse.ModelPermissions, error) {
+	switch {
+	case m.Allow != nil && m.Deny != nil:
+		return gatehouse.ModelPermissions{}, gatehouse.InvalidParam("models", "A project's models are either allowed or denied: give 'allow' or 'deny'.")
+	case m.Allow != nil:
+		return gatehouse.ModelPermissions{Mode: gatehouse.AllowList, Models: *m.Allow}, nil
+	case m.Deny != nil && len(*m.Deny) > 0:
+		return gatehouse.ModelPermissions{Mode: gatehouse.DenyList, Models: *m.Deny}, nil
+	}
+	return gatehouse.ModelPermissions{}, nil
+}
+
+// policy returns what a project is declared to be allowed.
+func (p *ManifestProject) policy() (u PolicyUpdate, err error) {
+	if p.Models != nil {
+		models, err := p.Models.permissions()
+		if err != nil {
+			return u, err
+		}
+		u.Models = Some(models)
+	}
+	if p.DeniedTools != nil {
+		if u.Deny, err = gatehouse.ParseTools("denied_tools", *p.DeniedTools); err != nil {
+			return u, err
+		}
+		u.Allow = gatehouse.AllTools
+	}
+	if p.DataRetention != "" {
+		u.DataRetention = Some(gatehouse.DataRetention(p.DataRetention))
+	}
+	return u, nil
 }
 
 // ManifestServiceAccount declares a service account. Keys are not declared: they exist once, in the answer that creates them.
@@ -342,6 +385,10 @@ func (a *application) project(want *ManifestProject) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	policy, err := want.policy()
+	if err != nil {
+		return "", err
+	}
 	p, err := a.findProject(want)
 	if err != nil {
 		return "", err
@@ -349,7 +396,12 @@ func (a *application) project(want *ManifestProject) (string, error) {
 	out := &outcome{kind: "project", name: want.Name}
 	if p == nil {
 		p = &gatehouse.Project{ID: gatehouse.NewID(gatehouse.PrefixProject), Organization: a.who.Organization, Name: want.Name, Labels: want.Labels, Residency: "GLOBAL", Region: region, CreatedAt: a.tx.Now}
-		out.action, out.event = "create", &gatehouse.Event{Type: "project.created", Project: p.ID, Subject: gatehouse.SubjectProject, SubjectID: p.ID, Change: detail(map[string]any{"name": p.Name, "title": p.Name, "labels": p.Labels, "region": p.Region})}
+		change, _, err := policy.apply(p)
+		if err != nil {
+			return "", err
+		}
+		maps.Copy(change, map[string]any{"name": p.Name, "title": p.Name, "labels": p.Labels, "region": p.Region})
+		out.action, out.event = "create", &gatehouse.Event{Type: "project.created", Project: p.ID, Subject: gatehouse.SubjectProject, SubjectID: p.ID, Change: detail(change)}
 		if err := a.tx.CreateProject(p); err != nil {
 			return "", err
 		}
@@ -366,8 +418,16 @@ func (a *application) project(want *ManifestProject) (string, error) {
 			p.Region = region
 			out.changes = append(out.changes, "region")
 		}
-		if len(out.changes) > 0 {
-			out.action, out.event = "update", &gatehouse.Event{Type: "project.updated", Project: p.ID, Subject: gatehouse.SubjectProject, SubjectID: p.ID, Change: detail(map[string]any{"title": p.Name, "labels": p.Labels, "region": p.Region})}
+		change, before, err := policy.apply(p)
+		if err != nil {
+			return "", err
+		}
+		if out.changes = append(out.changes, slices.Sorted(maps.Keys(change))...); len(out.changes) > 0 {
+			if len(before) > 0 {
+				change["before"] = before
+			}
+			maps.Copy(change, map[string]any{"title": p.Name, "labels": p.Labels, "region": p.Region})
+			out.action, out.event = "update", &gatehouse.Event{Type: "project.updated", Project: p.ID, Subject: gatehouse.SubjectProject, SubjectID: p.ID, Change: detail(change)}
 			if err := a.tx.SaveProject(p); err != nil {
 				return "", err
 			}

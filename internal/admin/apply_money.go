@@ -12,6 +12,28 @@ import (
 type ManifestOrganization struct {
 	Name     string `yaml:"name"`
 	TimeZone string `yaml:"time_zone"` // an IANA name such as Europe/Berlin
+	// HeaderLabels are the names of labels that callers may send with a request, all of them.
+	HeaderLabels  *[]string          `yaml:"header_labels"`
+	Retention     *ManifestRetention `yaml:"retention"`
+	DataRetention string             `yaml:"data_retention"` // as OpenAI's API has it
+}
+
+// ManifestRetention declares how long measurements are kept, in days; 0 is the default, and what is absent stays.
+type ManifestRetention struct {
+	Requests *int64 `yaml:"requests_days"`
+	Minutes  *int64 `yaml:"minutes_days"`
+	Hours    *int64 `yaml:"hours_days"`
+	Usage    *int64 `yaml:"usage_days"`
+}
+
+// over returns what is declared over what holds.
+func (r *ManifestRetention) over(now gatehouse.Retention) gatehouse.Retention {
+	for _, f := range []struct{ to, days *int64 }{{&now.Requests, r.Requests}, {&now.Minutes, r.Minutes}, {&now.Hours, r.Hours}, {&now.Usage, r.Usage}} {
+		if f.days != nil {
+			*f.to = *f.days
+		}
+	}
+	return now
 }
 
 // ManifestBudget declares a budget. Scope, subject and window are what a budget is created with; a manifest that changes them is refused.
@@ -77,6 +99,15 @@ func (a *application) organization(want *ManifestOrganization) error {
 	}
 	if want.TimeZone != "" {
 		update.TimeZone = Some(want.TimeZone)
+	}
+	if want.HeaderLabels != nil {
+		update.HeaderLabels = Some(*want.HeaderLabels)
+	}
+	if want.Retention != nil {
+		update.Retention = Some(want.Retention.over(o.Retention))
+	}
+	if want.DataRetention != "" {
+		update.DataRetention = Some(gatehouse.DataRetention(want.DataRetention))
 	}
 	changes, err := a.s.setOrganization(a.tx, o, update)
 	if err != nil || len(changes) == 0 {

@@ -16,6 +16,8 @@ type OrganizationUpdate struct {
 	// HeaderLabels are the names of labels that callers may send with a request, see gatehouse.LabelHeader.
 	HeaderLabels Optional[[]string]
 	Retention    Optional[gatehouse.Retention]
+	// DataRetention is what is kept of requests in projects that do not say it themselves.
+	DataRetention Optional[gatehouse.DataRetention]
 }
 
 // UpdateOrganization changes the caller's organization. A change of its time zone moves the midnights at which days, weeks, months and
@@ -75,6 +77,13 @@ func (s *Service) setOrganization(tx *store.Tx, o *gatehouse.Organization, req O
 		}
 		o.Retention = req.Retention.Value
 		changes["retention"] = o.Retention
+	}
+	if req.DataRetention.Set && req.DataRetention.Value != o.DataRetention {
+		if err := req.DataRetention.Value.CheckOrganization(); err != nil {
+			return nil, err
+		}
+		o.DataRetention = req.DataRetention.Value
+		changes["data_retention"] = o.DataRetention
 	}
 	if len(changes) == 0 {
 		return nil, nil

@@ -105,6 +105,9 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 	do(o.AddProjectUser(ctx, o.who, project.ID, demoted.ID, gatehouse.RoleMember))
 	do(o.RemoveServiceAccount(ctx, o.who, project.ID, account.ID))
 	do(o.RemoveResource(ctx, o.who, resource.Resource.ID))
+	_, _, err = o.UpdateProjectPolicy(ctx, o.who, project.ID, admin.PolicyUpdate{Models: admin.Some(gatehouse.ModelPermissions{Mode: gatehouse.AllowList, Models: []string{"gpt-4o"}}), Deny: gatehouse.ToolMCP,
+		DataRetention: admin.Some(gatehouse.ZeroDataRetention)})
+	do(nil, err)
 	_, _, err = o.ArchiveProject(ctx, o.who, archived.ID)
 	do(nil, err)
 	put("moved", "https://new.example.com/v1", "env://NEW_API_KEY")
@@ -184,7 +187,7 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 		if err := json.Unmarshal(c.state, &want); err != nil {
 			t.Fatal(err)
 		}
-		for _, field := range []string{"gone", "suspended", "expires_at", "scopes", "models", "allowed_ips", "role"} {
+		for _, field := range []string{"gone", "suspended", "expires_at", "scopes", "models", "allowed_ips", "role", "policy"} {
 			if g, w := asText(got[field]), asText(want[field]); g != w {
 				t.Errorf("%s %s: %s is %s, want %s", c.kind, c.id, field, g, w)
 			}

@@ -22,6 +22,7 @@ type standing struct {
 	AllowedIPs []netip.Prefix          `json:"allowed_ips,omitempty"`
 	Role       gatehouse.Role          `json:"role,omitempty"`
 	Region     string                  `json:"region,omitempty"`
+	Policy     gatehouse.ProjectPolicy `json:"policy,omitzero"`
 	Upstream   *gatehouse.Upstream     `json:"upstream,omitempty"`
 	Deployment *gatehouse.Deployment   `json:"deployment,omitempty"`
 	Limit      *gatehouse.Limit        `json:"limit,omitempty"`
@@ -161,7 +162,7 @@ func readSubject(tx *store.Tx, kind gatehouse.SubjectKind, id string) (*subject,
 		if err != nil {
 			return nil, err
 		}
-		return removable(p.ID, &p.ArchivedAt, nil, &p.Region, func() error { return tx.SaveProject(p) }), nil
+		return projectSubject(tx, p), nil
 	case gatehouse.SubjectUser:
 		u, err := tx.User(id)
 		if err != nil {
@@ -325,6 +326,23 @@ func removable(project string, removed *gatehouse.Millis, role *gatehouse.Role, 
 		},
 		save: save,
 	}
+}
+
+// projectSubject is narrowed to its region and to what its requests could do.
+func projectSubject(tx *store.Tx, p *gatehouse.Project) *subject {
+	sub := removable(p.ID, &p.ArchivedAt, nil, &p.Region, func() error { return tx.SaveProject(p) })
+	plain, narrow := sub.standing, sub.narrow
+	sub.standing = func() standing {
+		st := plain()
+		st.Policy = p.Policy
+		st.Policy.Models.Models = slices.Clone(p.Policy.Models.Models)
+		return st
+	}
+	sub.narrow = func(tx *store.Tx, to *standing) error {
+		p.Policy = narrowedPolicy(p.Policy, to.Policy)
+		return narrow(tx, to)
+	}
+	return sub
 }
 
 // upstreamSubject is put back as it was last: another address or credential took the place of the backup's.

@@ -44,6 +44,8 @@ type auditExtra struct {
 	IP        string              `json:"ip_address,omitempty"`
 	UserAgent string              `json:"user_agent,omitempty"`
 	RequestID string              `json:"request_id,omitempty"`
+	// Before are the old values of what was changed, where they are known.
+	Before any `json:"before,omitempty"`
 }
 
 func (a *API) listAuditLogs(ctx context.Context, c *call) (any, error) {
@@ -102,8 +104,9 @@ func effective(q url.Values) (from, until gatehouse.Millis, err error) {
 }
 
 func showAuditLog(e *admin.AuditEntry) (auditLog, string) {
-	v := auditLog{"id": e.ID, "type": e.Type, "effective_at": e.At.Seconds(), "actor": showActor(e), e.Type: payload(&e.Event),
-		"gatehouse": auditExtra{Seq: e.Seq, Actor: e.Actor.Kind, IP: e.Actor.IP, UserAgent: e.Actor.UserAgent, RequestID: e.RequestID}}
+	what, before := payload(&e.Event)
+	v := auditLog{"id": e.ID, "type": e.Type, "effective_at": e.At.Seconds(), "actor": showActor(e), e.Type: what,
+		"gatehouse": auditExtra{Seq: e.Seq, Actor: e.Actor.Kind, IP: e.Actor.IP, UserAgent: e.Actor.UserAgent, RequestID: e.RequestID, Before: before}}
 	if e.Project != "" {
 		v["project"] = map[string]string{"id": e.Project, "name": e.ProjectName}
 	}
@@ -127,17 +130,19 @@ func showActor(e *admin.AuditEntry) *auditActor {
 }
 
 // payload returns what happened: the subject's id, and what was asked for. What makes something has it in data, what changes it in
-// changes_requested, everything else beside the id.
-func payload(ev *gatehouse.Event) map[string]any {
+// changes_requested, everything else beside the id. before is what the changed fields were, nil where that is not known.
+func payload(ev *gatehouse.Event) (v map[string]any, before any) {
 	id := ev.SubjectID
 	if ev.Subject == gatehouse.SubjectProjectUser {
 		_, id, _ = strings.Cut(id, "/")
 	}
-	v := map[string]any{"id": id}
+	v = map[string]any{"id": id}
 	var change map[string]any
 	if len(ev.Change) == 0 || json.Unmarshal(ev.Change, &change) != nil || change == nil {
-		return v
+		return v, nil
 	}
+	before = change["before"]
+	delete(change, "before")
 	switch ev.Type[strings.LastIndexByte(ev.Type, '.')+1:] {
 	case "created", "added", "sent", "registered":
 		v["data"] = change
@@ -154,5 +159,5 @@ func payload(ev *gatehouse.Event) map[string]any {
 			}
 		}
 	}
-	return v
+	return v, before
 }

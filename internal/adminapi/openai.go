@@ -52,6 +52,7 @@ func (a *API) routes() {
 	on("GET "+org+"/audit_logs", read, a.listAuditLogs)
 
 	a.spendRoutes(on)
+	a.policyRoutes(on)
 	a.limitRoutes(on)
 	a.ownRoutes(on)
 }

@@ -17,14 +17,16 @@ type organization struct {
 	// HeaderLabels are the names of labels that callers may send with a request.
 	HeaderLabels []string `json:"header_labels"`
 	// Retention is what holds, with the defaults for what the organization does not say.
-	Retention   gatehouse.Retention `json:"retention"`
-	CreatedAt   int64               `json:"created_at"`
-	EffectiveBy *int64              `json:"effective_by,omitempty"`
+	Retention gatehouse.Retention `json:"retention"`
+	// DataRetention is what is kept of requests in projects that do not say it themselves.
+	DataRetention gatehouse.DataRetention `json:"data_retention"`
+	CreatedAt     int64                   `json:"created_at"`
+	EffectiveBy   *int64                  `json:"effective_by,omitempty"`
 }
 
 func showOrganization(o *gatehouse.Organization) (*organization, string) {
 	v := &organization{Object: "gatehouse.organization", ID: o.ID, Name: o.Name, DefaultProject: o.DefaultProject, TimeZone: o.TimeZone, HeaderLabels: append([]string{}, o.HeaderLabels...),
-		Retention: o.Retention.Or(gatehouse.DefaultRetention), CreatedAt: o.CreatedAt.Seconds()}
+		Retention: o.Retention.Or(gatehouse.DefaultRetention), DataRetention: gatehouse.RetentionOf(o, nil), CreatedAt: o.CreatedAt.Seconds()}
 	if v.TimeZone == "" {
 		v.TimeZone = "UTC"
 	}
@@ -40,8 +42,9 @@ type organizationRequest struct {
 	Name     *string `json:"name"`
 	TimeZone *string `json:"time_zone"`
 	// HeaderLabels replaces all of them. In Retention 0 is the default, and absent is as it is.
-	HeaderLabels *[]string         `json:"header_labels"`
-	Retention    *retentionRequest `json:"retention"`
+	HeaderLabels  *[]string                `json:"header_labels"`
+	Retention     *retentionRequest        `json:"retention"`
+	DataRetention *gatehouse.DataRetention `json:"data_retention"`
 }
 
 func (a *API) updateOrganization(ctx context.Context, c *call) (any, error) {
@@ -49,7 +52,7 @@ func (a *API) updateOrganization(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	update := admin.OrganizationUpdate{Name: optional(req.Name), TimeZone: optional(req.TimeZone), HeaderLabels: optional(req.HeaderLabels)}
+	update := admin.OrganizationUpdate{Name: optional(req.Name), TimeZone: optional(req.TimeZone), HeaderLabels: optional(req.HeaderLabels), DataRetention: optional(req.DataRetention)}
 	if req.Retention != nil {
 		before, err := a.cfg.Admin.Organization(ctx, c.who)
 		if err != nil {

@@ -7,20 +7,20 @@ import (
 	"gatehouse/internal/catalog"
 )
 
-// Authorize checks that an authenticated caller may use a scope, and a model when model is not empty, and remembers both in id
+// Authorize checks that an authenticated caller may use a scope, and a model when model is not empty, by its key and by its project, and remembers both in id
 // for Recheck. The model is the deployment's public name. A role of viewer in the project reaches no further than api.all.read.
 // It returns a *gatehouse.Error that the face shows as OpenAI does: 401 for a scope on the data plane, 403 for a scope on the
 // administration API, 403 for a model. It writes to id: call it before another goroutine may call Recheck.
 func (a *Authenticator) Authorize(id *Identity, scope, model string) error {
 	id.scope, id.model, id.authorized = scope, model, true
-	if err := a.authorize(id, id.Key.Policy); err != nil {
+	if err := a.authorize(id, id.Project, id.Key.Policy); err != nil {
 		return err
 	}
 	return nil
 }
 
-// authorize decides by a policy, which is the key's own or, for Recheck, the one that has replaced it.
-func (a *Authenticator) authorize(id *Identity, p *catalog.Policy) *gatehouse.Error {
+// authorize decides by a project and a policy, which are the caller's own or, for Recheck, those that have replaced them.
+func (a *Authenticator) authorize(id *Identity, project *gatehouse.Project, p *catalog.Policy) *gatehouse.Error {
 	if p != nil && !Allowed(p.Scopes, id.scope) {
 		return missingScope(id.plane, id.scope)
 	}
@@ -29,6 +29,9 @@ func (a *Authenticator) authorize(id *Identity, p *catalog.Policy) *gatehouse.Er
 	}
 	if id.model != "" && p != nil && len(p.Models) > 0 && !slices.Contains(p.Models, id.model) {
 		return modelRefused(id.model)
+	}
+	if id.model != "" && project != nil && !project.Policy.Models.Allows(id.model) {
+		return modelDenied(project.ID, id.model)
 	}
 	return nil
 }
@@ -81,5 +84,5 @@ func (a *Authenticator) recheck(id *Identity) *gatehouse.Error {
 	if !id.authorized {
 		return nil
 	}
-	return a.authorize(id, key.Policy)
+	return a.authorize(id, project, key.Policy)
 }

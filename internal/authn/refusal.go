@@ -136,6 +136,12 @@ func modelRefused(model string) *gatehouse.Error {
 		Message: fmt.Sprintf("This API key does not have access to model `%s`. Use one of the models it may use (GET /v1/models lists them), or ask the administrator of this gateway to add it (gatehouse keys update).", printable(model))}
 }
 
+// modelDenied is as OpenAI answers.
+func modelDenied(project, model string) *gatehouse.Error {
+	return &gatehouse.Error{Kind: gatehouse.Forbidden, Code: "model_not_found", Param: "model", NoRetry: true, Err: ModelNotAllowed,
+		Message: fmt.Sprintf("Project `%s` does not have access to model `%s`. GET /v1/models lists the models it may use; the administrator of this gateway says which those are (gatehouse projects permissions).", project, printable(model))}
+}
+
 func ownerRemoved(what string) *gatehouse.Error {
 	return refused(OwnerRemoved, "owner_removed", "This API key no longer works, because the %s it belonged to was removed. Ask the administrator of this gateway for a new key.", what)
 }

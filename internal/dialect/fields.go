@@ -30,6 +30,8 @@ type FieldIndex struct {
 	PromptCacheKey                                             int
 	Endpoint, InputBlob, Purpose                               int // of a batch, and of an upload
 	ToolType                                                   int // in Result.Found: the type of each tool
+	Metadata                                                   int // in Result.Found: every object of that name
+	AnyToolType                                                int // in Result.Found: the type of each tool in any list of tools
 }
 
 const (
@@ -74,15 +76,20 @@ func within(path string, values ...string) FieldRule {
 // metadata is free for the caller's own use, so what looks like a reference inside it is none.
 var metadata = policy("**.metadata", strictjson.Object)
 
+// toolType is what kind of tool stands in a list of tools, wherever that stands: in a request, an item, an assistant, an eval.
+var toolType = policy("**.tools[].type", anything)
+
 // fileReferences are what names a file, wherever it stands.
 var fileReferences = []FieldRule{
 	metadata,
+	toolType,
 	reference("**.file_id", "file"),
 }
 
 // objectReferences are the names that mean an object wherever they stand, and the commoner words at the places where they do.
 var objectReferences = []FieldRule{
 	metadata,
+	toolType,
 	reference("**.file_id", "file"),
 	reference("**.file_ids[]", "file"),
 	reference("**.file_ids", "file"), // one alone, as some servers take it for a list
@@ -345,6 +352,8 @@ func indexOf(s *strictjson.Spec) FieldIndex {
 		Prompt: s.Index("prompt"), Input: s.Index("input"), StreamFormat: s.Index("stream_format"), PreviousResponse: s.Index("**.previous_response_id"),
 		PromptCacheKey: s.Index("prompt_cache_key"),
 		ToolType:       s.Index("tools[].type"),
+		AnyToolType:    s.Index("**.tools[].type"),
+		Metadata:       s.Index("**.metadata"),
 		Endpoint:       s.Index("endpoint"), InputBlob: s.Index("input_blob"), Purpose: s.Index("purpose"),
 	}
 }

@@ -153,6 +153,16 @@ func (x *exchange) judgeLine(b *batchCall, l *batch.Line, objects *belongings) e
 		return &gatehouse.Error{Kind: gatehouse.Invalid, Code: batch.CodeSpread, Param: "model",
 			Message: "no upstream can take this line and all before it. The lines of one file go to one upstream: put models, and objects, of different ones into files of their own."}
 	}
+	if err := x.mayRun(l.Op, f, name); err != nil {
+		return err
+	}
+	for _, upstream := range m.names {
+		if tools := dialect.ModelTools(l.Op.Usage, upstream) & x.id.Project.Policy.DeniedTools; tools != 0 {
+			return x.toolDenied(tools, "model")
+		}
+		m.open |= batchRuns(l.Op, f, upstream)
+	}
+	m.open |= batchRuns(l.Op, f, name)
 	b.Lines++
 	ask := bound.Read(l.Op, f, int64(len(l.Body)), refers(b.refs))
 	ask.Video = videoOf(l.Op, f)
@@ -398,6 +408,9 @@ func (x *exchange) routeBatch() error {
 		}
 		if x.g.cfg.Catalog.Deployment(x.id.Principal.Organization, x.id.Principal.Project, name) == nil {
 			return modelNotFound(name)
+		}
+		if err := x.mayRunBatch(&in.Models[i]); err != nil {
+			return err
 		}
 	}
 	x.batch = &batchCall{BatchInput: *in, op: op}

@@ -92,10 +92,10 @@ func (x *exchange) hasRoute(dep *gatehouse.Deployment) bool {
 	return slices.ContainsFunc(x.routesTo(dep), func(up *gatehouse.Upstream) bool { return up != nil && x.mayReach(up) })
 }
 
-// mayUse reports whether the key's own list of models, if it has one, contains a name.
+// mayUse reports whether the key, by its own list of models if it has one, and the project may use a name.
 func (x *exchange) mayUse(name string) bool {
 	policy := x.id.Key.Policy
-	return policy == nil || len(policy.Models) == 0 || slices.Contains(policy.Models, name)
+	return x.id.Project.Policy.Models.Allows(name) && (policy == nil || len(policy.Models) == 0 || slices.Contains(policy.Models, name))
 }
 
 // describeModels returns what a call for models or deployments is answered with.

@@ -68,6 +68,9 @@ func (x *exchange) route() error {
 	if err != nil {
 		return err
 	}
+	if err := x.mayRunAt(); err != nil {
+		return err
+	}
 	if x.call.Op.SoleTenant || x.call.Op.List || x.account {
 		if err := x.soleTenant(); err != nil {
 			return err

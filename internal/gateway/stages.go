@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -136,6 +135,9 @@ func (x *exchange) authorize() error {
 			return err
 		}
 	}
+	if err := x.mayRun(x.call.Op, x.fields, x.model); err != nil {
+		return err
+	}
 	x.g.live.add(x)
 	x.listed = true
 	return nil
@@ -143,7 +145,7 @@ func (x *exchange) authorize() error {
 
 // innerModel checks a model inside the request. It is not renamed, so it must be one that the project has under that very name.
 func (x *exchange) innerModel(ref *dialect.Reference) error {
-	if policy := x.id.Key.Policy; policy != nil && len(policy.Models) > 0 && !slices.Contains(policy.Models, ref.ID) ||
+	if !x.mayUse(ref.ID) ||
 		x.g.cfg.Catalog.Deployment(x.id.Principal.Organization, x.id.Principal.Project, ref.ID) == nil {
 		return &gatehouse.Error{Kind: gatehouse.Forbidden, Code: "model_not_found", Param: ref.Param,
 			Message: "Project `" + x.id.Principal.Project + "` does not have access to model `" + clip(ref.ID) + "`. GET /v1/models lists the models this key may use."}
@@ -234,6 +236,9 @@ func (x *exchange) finishRecord() {
 		x.record.Detail = "its routes are ordered by its " + stickyNames[x.plan.sticky]
 	}
 	x.record.UpstreamModel = x.answer.model
+	if x.id.Project != nil && !gatehouse.RetentionOf(x.id.Org, x.id.Project).KeepsCallers() {
+		x.record.IP, x.record.UserAgent, x.record.ClientRequestID = "", "", ""
+	}
 }
 
 func (x *exchange) elapsed() int64 { return x.g.cfg.Now().Sub(x.started).Milliseconds() }

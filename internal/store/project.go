@@ -2,14 +2,17 @@ package store
 
 import "gatehouse"
 
-const projectSelect = `SELECT id, organization, name, labels, residency, region, upstream, header_labels, created_at, archived_at, rev FROM projects`
+const projectSelect = `SELECT id, organization, name, labels, residency, region, upstream, header_labels, policy, created_at, archived_at, rev FROM projects`
 
 func scanProject(r row, p *gatehouse.Project) error {
-	var labels, headers []byte
-	if err := r.Scan(&p.ID, &p.Organization, &p.Name, &labels, &p.Residency, &p.Region, &p.Upstream, &headers, (*int64)(&p.CreatedAt), (*int64)(&p.ArchivedAt), &p.Rev); err != nil {
+	var labels, headers, policy []byte
+	if err := r.Scan(&p.ID, &p.Organization, &p.Name, &labels, &p.Residency, &p.Region, &p.Upstream, &headers, &policy, (*int64)(&p.CreatedAt), (*int64)(&p.ArchivedAt), &p.Rev); err != nil {
 		return err
 	}
 	if err := fromJSON("header_labels", headers, &p.HeaderLabels); err != nil {
+		return err
+	}
+	if err := fromJSON("policy", policy, &p.Policy); err != nil {
 		return err
 	}
 	return fromJSON("labels", labels, &p.Labels)
@@ -17,20 +20,29 @@ func scanProject(r row, p *gatehouse.Project) error {
 
 // CreateProject stores a new project and sets its Rev, and CreatedAt where it is 0. Its organization must exist.
 func (tx *Tx) CreateProject(p *gatehouse.Project) error {
-	const query = `INSERT INTO projects (id, organization, name, labels, residency, region, upstream, header_labels, created_at, archived_at, rev)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1)`
+	const query = `INSERT INTO projects (id, organization, name, labels, residency, region, upstream, header_labels, policy, created_at, archived_at, rev)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1)`
 	tx.stamp(&p.CreatedAt)
 	return tx.create("project", p.ID, &p.Rev, query, p.ID, p.Organization, p.Name, asJSON(p.Labels, len(p.Labels)), p.Residency, p.Region, p.Upstream,
-		asJSON(p.HeaderLabels, len(p.HeaderLabels)), int64(p.CreatedAt), int64(p.ArchivedAt))
+		asJSON(p.HeaderLabels, len(p.HeaderLabels)), policyJSON(&p.Policy), int64(p.CreatedAt), int64(p.ArchivedAt))
 }
 
 // SaveProject stores a changed project: everything but ID, Organization and CreatedAt. ArchivedAt, once set, stays.
 func (tx *Tx) SaveProject(p *gatehouse.Project) error {
-	const query = `UPDATE projects SET rev = rev + 1, name = $3, labels = $4, residency = $5, region = $6, upstream = $7, archived_at = $8, header_labels = $9
+	const query = `UPDATE projects SET rev = rev + 1, name = $3, labels = $4, residency = $5, region = $6, upstream = $7, archived_at = $8, header_labels = $9, policy = $10
 		WHERE id = $1 AND rev = $2 AND (archived_at = 0 OR archived_at = $8)`
 	const exists = `SELECT rev FROM projects WHERE id = $1`
 	return tx.save("project", p.ID, &p.Rev, query, exists, p.Name, asJSON(p.Labels, len(p.Labels)), p.Residency, p.Region, p.Upstream, int64(p.ArchivedAt),
-		asJSON(p.HeaderLabels, len(p.HeaderLabels)))
+		asJSON(p.HeaderLabels, len(p.HeaderLabels)), policyJSON(&p.Policy))
+}
+
+// policyJSON returns the text of the column: empty where everything is allowed.
+func policyJSON(p *gatehouse.ProjectPolicy) string {
+	n := 0
+	if p.Restricts() || p.DataRetention != "" {
+		n = 1
+	}
+	return asJSON(p, n)
 }
 
 // Project returns a project, archived or not.

@@ -211,3 +211,38 @@ test('audit logs', async () => {
   assert.equal((await collect(org.auditLogs.list({ ...of, effective_at: { gte: now - 60 }, actor_ids: [first.actor.api_key.id] }))).length, 25);
   assert.equal((await collect(org.auditLogs.list({ resource_ids: [made.id], actor_ids: ['user-nobody'] }))).length, 0);
 });
+
+test('what a project may do', async () => {
+  const { id } = await org.projects.create({ name: 'Restricted' });
+  const { modelPermissions: models, hostedToolPermissions: tools, dataRetention } = org.projects;
+  assert.deepEqual(await models.retrieve(id), { object: 'project.model_permissions', mode: 'deny_list', model_ids: [] });
+  assert.deepEqual(await models.update(id, { mode: 'allow_list', model_ids: ['gpt-4o', 'o3'] }), { object: 'project.model_permissions', mode: 'allow_list', model_ids: ['gpt-4o', 'o3'] });
+  assert.deepEqual((await models.retrieve(id)).model_ids, ['gpt-4o', 'o3']);
+  await assert.rejects(models.update(id, { mode: 'some', model_ids: [] }), (e) => e instanceof OpenAI.BadRequestError && e.param === 'mode');
+  await assert.rejects(models.update(id, { mode: 'allow_list' }), (e) => e instanceof OpenAI.BadRequestError && e.param === 'model_ids');
+
+  const on = { enabled: true }, off = { enabled: false };
+  assert.deepEqual(await tools.retrieve(id), { file_search: on, web_search: on, image_generation: on, mcp: on, code_interpreter: on });
+  assert.deepEqual(await tools.update(id, { web_search: off, mcp: off, file_search: null }), { file_search: on, web_search: off, image_generation: on, mcp: off, code_interpreter: on });
+  assert.deepEqual(await tools.update(id, { mcp: on }), { file_search: on, web_search: off, image_generation: on, mcp: on, code_interpreter: on });
+
+  assert.deepEqual(await dataRetention.retrieve(id), { object: 'project.data_retention', type: 'organization_default' });
+  assert.deepEqual(await dataRetention.update(id, { retention_type: 'zero_data_retention' }), { object: 'project.data_retention', type: 'zero_data_retention' });
+  assert.deepEqual(await org.dataRetention.retrieve(), { object: 'organization.data_retention', type: 'modified_abuse_monitoring' });
+  assert.deepEqual(await org.dataRetention.update({ retention_type: 'enhanced_zero_data_retention' }), { object: 'organization.data_retention', type: 'enhanced_zero_data_retention' });
+  await assert.rejects(org.dataRetention.update({ retention_type: 'none' }), (e) => e instanceof OpenAI.BadRequestError && e.param === 'retention_type');
+  await org.dataRetention.update({ retention_type: 'modified_abuse_monitoring' });
+
+  // A service account's key feels it.
+  const made = await org.projects.serviceAccounts.create(id, { name: 'robot' });
+  const caller = client({ apiKey: made.api_key.value });
+  const ask = (body) => caller.responses.create({ model: 'gpt-4o', input: 'x', ...body });
+  assert.ok((await ask({})).id);
+  await assert.rejects(ask({ model: 'gpt-4o-mini' }), (e) => e instanceof OpenAI.PermissionDeniedError && e.code === 'model_not_found');
+  await assert.rejects(ask({ tools: [{ type: 'web_search' }] }), (e) => e instanceof OpenAI.PermissionDeniedError && e.code === 'hosted_tool_not_allowed' && e.param === 'tools');
+  assert.deepEqual(await models.delete(id), { object: 'project.model_permissions.deleted', deleted: true });
+  assert.ok((await ask({ model: 'gpt-4o-mini' })).id);
+  const [change] = await collect(org.auditLogs.list({ project_ids: [id], event_types: ['project.updated'] }));
+  assert.deepEqual(change['project.updated'].changes_requested.model_permissions, null);
+  assert.deepEqual(change.gatehouse.before.model_permissions.model_ids, ['gpt-4o', 'o3']);
+});

@@ -43,10 +43,13 @@ func testEntities(t *testing.T, db *store.DB) {
 		run(t, db, entity[gatehouse.Project]{
 			value: func() *gatehouse.Project {
 				return &gatehouse.Project{ID: "proj_x", Organization: "org-a", Name: "Прое́кт", Labels: map[string]string{"a": "b\"<"}, Residency: "GLOBAL",
-					Region: "eu", Upstream: "upst_1", CreatedAt: 5}
+					Region: "eu", Upstream: "upst_1", CreatedAt: 5,
+					Policy: gatehouse.ProjectPolicy{Models: gatehouse.ModelPermissions{Mode: gatehouse.DenyList, Models: []string{"gpt-4o", "ü\"x"}},
+						DeniedTools: gatehouse.ToolMCP | gatehouse.ToolCodeInterpreter, DataRetention: gatehouse.ZeroDataRetention}}
 			},
 			change: func(p *gatehouse.Project) {
 				p.Name, p.Labels, p.Residency, p.Region, p.Upstream, p.ArchivedAt = "n", nil, "EU", "", "", 77
+				p.Policy = gatehouse.ProjectPolicy{}
 			},
 			rev:    func(p *gatehouse.Project) *int64 { return &p.Rev },
 			create: (*store.Tx).CreateProject, save: (*store.Tx).SaveProject, each: (*store.Tx).EachProject,
