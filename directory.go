@@ -48,9 +48,12 @@ type User struct {
 	Name         string
 	Email        string
 	Role         Role
-	CreatedAt    Millis
-	RemovedAt    Millis
-	Rev          int64
+	// TechnicalLevel and DeveloperPersona are what OpenAI's users say of themselves. Nothing looks at them.
+	TechnicalLevel   string
+	DeveloperPersona string
+	CreatedAt        Millis
+	RemovedAt        Millis
+	Rev              int64
 }
 
 // ProjectUser is a user's membership in a project. A key that a user owns in a project works only while the membership stands.

@@ -104,6 +104,19 @@ type User struct {
 	Email   string         `json:"email"`
 	Role    gatehouse.Role `json:"role"`
 	AddedAt int64          `json:"added_at"` // unix seconds
+	// LastUsedAt is when a key of theirs was last used, in unix seconds; 0: never.
+	LastUsedAt int64 `json:"api_key_last_used_at"`
+	Projects   struct {
+		Data []UserProject `json:"data"`
+	} `json:"projects"`
+	EffectiveBy int64 `json:"effective_by"` // as Deletion.EffectiveBy
+}
+
+// UserProject is a project that a user is a member of.
+type UserProject struct {
+	ID   string         `json:"id"`
+	Name string         `json:"name"`
+	Role gatehouse.Role `json:"role"`
 }
 
 // UserCreate is a new user.
@@ -115,7 +128,7 @@ type UserCreate struct {
 
 // Users lists the organization's users, oldest first.
 func (c *Client) Users(ctx context.Context) iter.Seq2[*User, error] {
-	return all[User](ctx, c, nil, "gatehouse", "v1", "users")
+	return all[User](ctx, c, nil, "v1", "organization", "users")
 }
 
 // CreateUser adds a user to the organization.
@@ -129,20 +142,27 @@ type roleChange struct {
 	Role   gatehouse.Role `json:"role,omitempty"`
 }
 
+// User returns a user.
+func (c *Client) User(ctx context.Context, id string) (*User, error) {
+	return do[User](ctx, c, request{method: http.MethodGet, path: []string{"v1", "organization", "users", id}})
+}
+
 // UpdateUser changes a user's role in the organization.
 func (c *Client) UpdateUser(ctx context.Context, id string, role gatehouse.Role) (*User, error) {
-	return do[User](ctx, c, request{method: http.MethodPost, path: []string{"gatehouse", "v1", "users", id}, body: roleChange{Role: role}})
+	return do[User](ctx, c, request{method: http.MethodPost, path: []string{"v1", "organization", "users", id}, body: roleChange{Role: role}})
 }
 
 // RemoveUser removes a user from the organization and from every project; their keys stop.
 func (c *Client) RemoveUser(ctx context.Context, id string) (*Deletion, error) {
-	return do[Deletion](ctx, c, request{method: http.MethodDelete, path: []string{"gatehouse", "v1", "users", id}})
+	return do[Deletion](ctx, c, request{method: http.MethodDelete, path: []string{"v1", "organization", "users", id}})
 }
 
 // Member is a user's membership in a project.
 type Member struct {
 	Answer
 	UserID    string         `json:"id"`
+	Name      string         `json:"name"`
+	Email     string         `json:"email"`
 	ProjectID string         `json:"project_id"`
 	Role      gatehouse.Role `json:"role"`
 	AddedAt   int64          `json:"added_at"` // unix seconds
@@ -150,17 +170,17 @@ type Member struct {
 
 // Members lists a project's members, oldest first.
 func (c *Client) Members(ctx context.Context, project string) iter.Seq2[*Member, error] {
-	return all[Member](ctx, c, nil, "gatehouse", "v1", "projects", project, "users")
+	return all[Member](ctx, c, nil, projectPath(project, "users")...)
 }
 
 // AddMember adds a user to a project; role is owner, member or viewer.
 func (c *Client) AddMember(ctx context.Context, project, user string, role gatehouse.Role) (*Member, error) {
-	return do[Member](ctx, c, request{method: http.MethodPost, path: []string{"gatehouse", "v1", "projects", project, "users"}, body: roleChange{user, role}})
+	return do[Member](ctx, c, request{method: http.MethodPost, path: projectPath(project, "users"), body: roleChange{user, role}})
 }
 
 // RemoveMember removes a user from a project; the keys they own there stop.
 func (c *Client) RemoveMember(ctx context.Context, project, user string) (*Deletion, error) {
-	return do[Deletion](ctx, c, request{method: http.MethodDelete, path: []string{"gatehouse", "v1", "projects", project, "users", user}})
+	return do[Deletion](ctx, c, request{method: http.MethodDelete, path: append(projectPath(project, "users"), user)})
 }
 
 // ServiceAccount is a program's identity in one project.

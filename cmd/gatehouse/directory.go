@@ -130,8 +130,8 @@ func (c *cli) members() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return list(c, cl.Members(ctx, id), []string{"USER", "ROLE", "ADDED"}, func(m *client.Member) (json.RawMessage, []string) {
-			return m.JSON, []string{m.UserID, string(m.Role), moment(m.AddedAt)}
+		return list(c, cl.Members(ctx, id), []string{"USER", "NAME", "EMAIL", "ROLE", "ADDED"}, func(m *client.Member) (json.RawMessage, []string) {
+			return m.JSON, []string{m.UserID, m.Name, m.Email, string(m.Role), moment(m.AddedAt)}
 		})
 	})
 	var role string
@@ -210,12 +210,28 @@ func (c *cli) users() *cobra.Command {
 		}
 		return c.deleted(d, "removed")
 	})
-	return c.group("users", "Users of the organization", "USER is an id (user-...), an email or a name.", listing, create, update, remove)
+	get := c.call("get USER", "Show a user, their projects, and when they last called", cobra.ExactArgs(1), func(ctx context.Context, cl *client.Client, args []string) error {
+		id, err := member(ctx, cl, args[0])
+		if err != nil {
+			return err
+		}
+		u, err := cl.User(ctx, id)
+		if err != nil {
+			return err
+		}
+		return c.showUser(u)
+	})
+	return c.group("users", "Users of the organization", "USER is an id (user-...), an email or a name.", listing, create, get, update, remove)
 }
 
 func (c *cli) showUser(u *client.User) error {
 	return c.answer(u.JSON, func() {
-		c.out.fields([][2]string{{"id", u.ID}, {"name", u.Name}, {"email", u.Email}, {"role", string(u.Role)}, {"added", moment(u.AddedAt)}})
+		projects := make([]string, len(u.Projects.Data))
+		for i, p := range u.Projects.Data {
+			projects[i] = p.Name + " (" + string(p.Role) + ")"
+		}
+		c.out.fields([][2]string{{"id", u.ID}, {"name", u.Name}, {"email", u.Email}, {"role", string(u.Role)}, {"projects", strings.Join(projects, ", ")}, {"keys last used", moment(u.LastUsedAt)}, {"added", moment(u.AddedAt)}})
+		c.effective(u.EffectiveBy)
 	})
 }
 

@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -322,5 +323,46 @@ func TestGoProjectPolicy(t *testing.T) {
 	all := must[*openai.OrganizationDataRetention](t)(org.DataRetention.Update(ctx, openai.AdminOrganizationDataRetentionUpdateParams{RetentionType: "zero_data_retention"}))
 	if got := must[*openai.OrganizationDataRetention](t)(org.DataRetention.Get(ctx)); all.Type != "zero_data_retention" || got.Type != "zero_data_retention" {
 		t.Errorf("%s %s", all.RawJSON(), got.RawJSON())
+	}
+}
+
+// TestGoUsers lists, changes and removes users and members through openai-go.
+func TestGoUsers(t *testing.T) {
+	s := gatehousetest.Start(t, gatehousetest.Options{})
+	c := client(s)
+	org, ctx := c.Admin.Organization, t.Context()
+	made := must[*openai.Project](t)(org.Projects.New(ctx, openai.AdminOrganizationProjectNewParams{Name: "Team"}))
+	pages := org.Users.ListAutoPaging(ctx, openai.AdminOrganizationUserListParams{Limit: openai.Int(1)})
+	var owner openai.OrganizationUser
+	for pages.Next() {
+		owner = pages.Current()
+	}
+	if err := pages.Err(); err != nil || owner.Role != "owner" || owner.User.ID != owner.ID || owner.AddedAt == 0 {
+		t.Fatalf("%v %s", err, owner.RawJSON())
+	}
+	m := must[*openai.ProjectUser](t)(org.Projects.Users.New(ctx, made.ID, openai.AdminOrganizationProjectUserNewParams{UserID: openai.String(owner.ID), Role: "owner"}))
+	if m.ID != owner.ID || m.Role != "owner" {
+		t.Errorf("%s", m.RawJSON())
+	}
+	got := must[*openai.OrganizationUser](t)(org.Users.Get(ctx, owner.ID))
+	if !slices.ContainsFunc(got.Projects.Data, func(p openai.OrganizationUserProjectsData) bool { return p.ID == made.ID && p.Name == "Team" && p.Role == "owner" }) {
+		t.Errorf("%s", got.RawJSON())
+	}
+	if got := must[*openai.ProjectUser](t)(org.Projects.Users.Update(ctx, made.ID, owner.ID, openai.AdminOrganizationProjectUserUpdateParams{Role: openai.String("viewer")})); got.Role != "viewer" {
+		t.Errorf("%s", got.RawJSON())
+	}
+	if got := must[*openai.ProjectUser](t)(org.Projects.Users.Get(ctx, made.ID, owner.ID)); got.Role != "viewer" {
+		t.Errorf("%s", got.RawJSON())
+	}
+	if got := must[*openai.AdminOrganizationProjectUserDeleteResponse](t)(org.Projects.Users.Delete(ctx, made.ID, owner.ID)); !got.Deleted {
+		t.Errorf("%s", got.RawJSON())
+	}
+	_, err := org.Users.Update(ctx, owner.ID, openai.AdminOrganizationUserUpdateParams{Role: openai.String("reader")})
+	var e *openai.Error
+	if !errors.As(err, &e) || e.StatusCode != 409 || e.Code != "last_owner" {
+		t.Errorf("the last owner became a reader: %v", err)
+	}
+	if _, err = org.Users.Delete(ctx, owner.ID); !errors.As(err, &e) || e.Code != "last_owner" {
+		t.Errorf("the last owner was removed: %v", err)
 	}
 }

@@ -142,7 +142,7 @@ func TestTheLastOwnerAndTheLastAdminKeyStay(t *testing.T) {
 	}
 	_, err := o.RemoveUser(ctx, o.who, owner)
 	refused("remove the last owner", "last_owner", err)
-	_, _, err = o.UpdateUser(ctx, o.who, owner, gatehouse.RoleReader)
+	_, _, err = o.UpdateUser(ctx, o.who, owner, admin.UserUpdate{Role: admin.Some(gatehouse.RoleReader)})
 	refused("demote the last owner", "last_owner", err)
 	_, err = o.RevokeKey(ctx, o.who, "", key, 0)
 	refused("revoke the last admin key", "last_admin_key", err)
@@ -152,7 +152,7 @@ func TestTheLastOwnerAndTheLastAdminKeyStay(t *testing.T) {
 	bob := must[*gatehouse.User](t)(o.CreateUser(ctx, o.who, admin.UserRequest{Name: "Bob", Role: gatehouse.RoleOwner}))
 	_, err = o.RemoveUser(ctx, o.who, owner)
 	refused("remove the owner of the last admin key", "last_admin_key", err)
-	_, _, err = o.UpdateUser(ctx, o.who, owner, gatehouse.RoleReader)
+	_, _, err = o.UpdateUser(ctx, o.who, owner, admin.UserUpdate{Role: admin.Some(gatehouse.RoleReader)})
 	refused("demote the owner of the last admin key", "last_admin_key", err)
 
 	must[*admin.NewKey](t)(o.CreateKey(ctx, o.who, admin.KeyRequest{Class: gatehouse.ClassAdmin, User: bob.ID}))

@@ -50,7 +50,7 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 	demoted := must[*gatehouse.User](t)(o.CreateUser(ctx, o.who, admin.UserRequest{Name: "Cem", Role: gatehouse.RoleOwner}))
 	promoted := must[*gatehouse.User](t)(o.CreateUser(ctx, o.who, admin.UserRequest{Name: "Dee", Role: gatehouse.RoleReader}))
 	for _, u := range []string{removed.ID, demoted.ID} {
-		must[*gatehouse.ProjectUser](t)(o.AddProjectUser(ctx, o.who, project.ID, u, gatehouse.RoleOwner))
+		must[*admin.Member](t)(o.AddProjectUser(ctx, o.who, project.ID, u, gatehouse.RoleOwner))
 	}
 	account, _, err := o.CreateServiceAccount(ctx, o.who, project.ID, admin.ServiceAccountRequest{Name: "robot"})
 	if err != nil {
@@ -98,9 +98,9 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 	update(keys["other models"], admin.KeyUpdate{Models: admin.Some([]string{"b", "c"})})
 	update(keys["widened"], admin.KeyUpdate{Models: admin.Some([]string{})})
 	do(o.RemoveUser(ctx, o.who, removed.ID))
-	_, _, err = o.UpdateUser(ctx, o.who, demoted.ID, gatehouse.RoleReader)
+	_, _, err = o.UpdateUser(ctx, o.who, demoted.ID, admin.UserUpdate{Role: admin.Some(gatehouse.RoleReader)})
 	do(nil, err)
-	_, _, err = o.UpdateUser(ctx, o.who, promoted.ID, gatehouse.RoleOwner)
+	_, _, err = o.UpdateUser(ctx, o.who, promoted.ID, admin.UserUpdate{Role: admin.Some(gatehouse.RoleOwner)})
 	do(nil, err)
 	do(o.AddProjectUser(ctx, o.who, project.ID, demoted.ID, gatehouse.RoleMember))
 	do(o.RemoveServiceAccount(ctx, o.who, project.ID, account.ID))

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,8 +62,22 @@ const maxBody = 4 << 20
 
 // API serves the administration. It is an http.Handler.
 type API struct {
-	cfg Config
-	mux *http.ServeMux
+	cfg   Config
+	mux   *http.ServeMux
+	table []Route
+}
+
+// Route is one route and the scope that a restricted admin key needs for it.
+type Route struct {
+	Pattern string // method and path, as net/http has them
+	Scope   string
+}
+
+// Routes lists everything the API serves, in the order of patterns.
+func Routes() []Route {
+	a := New(Config{})
+	slices.SortFunc(a.table, func(a, b Route) int { return strings.Compare(a.Pattern, b.Pattern) })
+	return a.table
 }
 
 // prefixes are where the API lives. Everything else below /v1 is the data plane's.

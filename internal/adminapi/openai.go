@@ -18,7 +18,10 @@ const (
 
 // routes is the table of everything the API serves.
 func (a *API) routes() {
-	on := func(pattern, scope string, h handler) { a.mux.Handle(pattern, route{h, scope}) }
+	on := func(pattern, scope string, h handler) {
+		a.mux.Handle(pattern, route{h, scope})
+		a.table = append(a.table, Route{pattern, scope})
+	}
 	const org, prj = "/v1/organization", "/v1/organization/projects/{project_id}"
 
 	on("GET "+org+"/admin_api_keys", read, a.listAdminKeys)
@@ -53,6 +56,7 @@ func (a *API) routes() {
 
 	a.spendRoutes(on)
 	a.policyRoutes(on)
+	a.peopleRoutes(on)
 	a.limitRoutes(on)
 	a.ownRoutes(on)
 }

@@ -128,7 +128,7 @@ func (s *Server) bootstrap(ctx context.Context) (*Ready, error) {
 			return nil, err
 		}
 	}
-	users, _, err := s.admin.Users(ctx, who, store.Page{Limit: 1})
+	users, _, err := s.admin.Users(ctx, who, nil, store.Page{Limit: 1})
 	if err != nil {
 		return nil, err
 	}

@@ -45,12 +45,12 @@ func (tx *Tx) ProjectUser(project, user string) (*gatehouse.ProjectUser, error) 
 	return one(tx, "project user", user, scanProjectUser, projectUserSelect+` WHERE project = $1 AND user_id = $2`, project, user)
 }
 
-// ProjectUsers returns a page of a project's memberships without removed ones; the cursor is the user's id.
+// ProjectUsers returns a page of a project's memberships without removed ones and those of removed users; the cursor is the user's id.
 func (tx *Tx) ProjectUsers(project string, p Page) ([]gatehouse.ProjectUser, bool, error) {
 	l := list[gatehouse.ProjectUser]{what: "project users", query: projectUserSelect, from: "project_users", age: "added_at", id: "user_id", scan: scanProjectUser}
 	l.scope.and("project = ?", project)
 	l.filter = l.scope.clone()
-	l.filter.and("removed_at = 0")
+	l.filter.and("removed_at = 0 AND NOT EXISTS (SELECT 1 FROM users WHERE users.id = project_users.user_id AND users.removed_at <> 0)")
 	return page(tx, l, p)
 }
 

@@ -246,3 +246,43 @@ test('what a project may do', async () => {
   assert.deepEqual(change['project.updated'].changes_requested.model_permissions, null);
   assert.deepEqual(change.gatehouse.before.model_permissions.model_ids, ['gpt-4o', 'o3']);
 });
+
+test('users and members', async () => {
+  const names = ['Ann', 'Bo', 'Cy', 'Di', 'Ed', 'Flo', 'Gus'];
+  const people = [];
+  for (const name of names) people.push(await gatehouse('POST', '/users', { name, email: `${name.toLowerCase()}@example.com`, role: 'reader' }));
+  const listed = (await collect(org.users.list({ limit: 3 }))).map((u) => u.id);
+  for (const p of people) assert.ok(listed.includes(p.id));
+  assert.equal(new Set(listed).size, listed.length);
+  assert.deepEqual((await collect(org.users.list({ emails: ['BO@example.com', 'flo@example.com', 'nobody@example.com'] }))).map((u) => u.name), ['Bo', 'Flo']);
+
+  const made = await org.projects.create({ name: 'Team' });
+  const { users } = org.projects;
+  const first = await users.create(made.id, { user_id: people[0].id, role: 'member' });
+  const { object, id, name, email, role } = first;
+  assert.deepEqual({ object, id, name, email, role }, { object: 'organization.project.user', id: people[0].id, name: 'Ann', email: 'ann@example.com', role: 'member' });
+  assert.equal((await users.create(made.id, { email: 'Bo@example.com', role: 'owner' })).id, people[1].id);
+  for (const p of people.slice(2)) await users.create(made.id, { user_id: p.id, role: 'viewer' });
+  assert.deepEqual((await collect(users.list(made.id, { limit: 2 }))).map((m) => m.name), names);
+  assert.equal((await users.retrieve(people[1].id, { project_id: made.id })).role, 'owner');
+  assert.equal((await users.update(people[1].id, { project_id: made.id, role: 'viewer' })).role, 'viewer');
+  assert.equal((await users.update(people[1].id, { project_id: made.id })).role, 'viewer');
+  await assert.rejects(users.create(made.id, { email: 'nobody@example.com', role: 'member' }), OpenAI.NotFoundError);
+  await assert.rejects(users.create(made.id, { role: 'member' }), (e) => e instanceof OpenAI.BadRequestError && e.param === 'user_id');
+  await assert.rejects(users.update(people[1].id, { project_id: made.id, role: 'king' }), (e) => e instanceof OpenAI.BadRequestError && e.param === 'role');
+
+  const ann = await org.users.retrieve(people[0].id);
+  assert.deepEqual(ann.projects.data, [{ id: made.id, name: 'Team', role: 'member' }]);
+  assert.deepEqual(ann.user, { object: 'user', id: ann.id, email: 'ann@example.com', name: 'Ann', picture: null, enabled: true, banned: false, banned_at: null });
+  assert.equal(ann.api_key_last_used_at, null);
+  const changed = await org.users.update(ann.id, { role: 'owner', technical_level: 'expert', developer_persona: 'platform' });
+  assert.deepEqual([changed.role, changed.technical_level, changed.developer_persona], ['owner', 'expert', 'platform']);
+  await assert.rejects(org.users.update(ann.id, { role: 'member' }), (e) => e instanceof OpenAI.BadRequestError && e.param === 'role');
+  await assert.rejects(org.users.update(ann.id, { role_id: 'role_1' }), (e) => e instanceof OpenAI.BadRequestError && e.param === 'role_id');
+
+  assert.deepEqual(await users.delete(people[6].id, { project_id: made.id }), { object: 'organization.project.user.deleted', id: people[6].id, deleted: true });
+  await assert.rejects(users.retrieve(people[6].id, { project_id: made.id }), OpenAI.NotFoundError);
+  assert.deepEqual(await org.users.delete(people[5].id), { object: 'organization.user.deleted', id: people[5].id, deleted: true });
+  await assert.rejects(org.users.retrieve(people[5].id), OpenAI.NotFoundError);
+  assert.ok(!(await collect(users.list(made.id))).some((m) => m.id === people[5].id));
+});

@@ -60,10 +60,11 @@ func testEntities(t *testing.T, db *store.DB) {
 	t.Run("User", func(t *testing.T) {
 		run(t, db, entity[gatehouse.User]{
 			value: func() *gatehouse.User {
-				return &gatehouse.User{ID: "user-x", Organization: "org-a", Name: "Zoë", Email: "zoe@example.com", Role: gatehouse.RoleReader, CreatedAt: 5}
+				return &gatehouse.User{ID: "user-x", Organization: "org-a", Name: "Zoë", Email: "zoe@example.com", Role: gatehouse.RoleReader, TechnicalLevel: "a lot", DeveloperPersona: "ü", CreatedAt: 5}
 			},
 			change: func(u *gatehouse.User) {
 				u.Name, u.Email, u.Role, u.RemovedAt = "Z", "z@example.com", gatehouse.RoleOwner, 9
+				u.TechnicalLevel, u.DeveloperPersona = "", "x"
 			},
 			rev:    func(u *gatehouse.User) *int64 { return &u.Rev },
 			create: (*store.Tx).CreateUser, save: (*store.Tx).SaveUser, each: (*store.Tx).EachUser,
