@@ -38,7 +38,7 @@ var Credentials = []Cause{
 	{"401", "missing_scope", "key_class", "an admin key was used to call models", "use a project, service account or user key"},
 	{"403", "missing_scope", "key_class", "another key was used to administer", "use an admin key"},
 	{"401, 403", "missing_scope", "scope_missing", "the key's scopes do not cover this; 403 on the administration API", "use another key or add the scope"},
-	{"403", "model_not_found", "model_not_allowed", "the key's own list of models lacks this one", "use another model or add it"},
+	{"403", "model_not_found", "model_not_allowed", "the key's own list of models lacks this one, or its project is denied it", "use another model or add it (`gatehouse keys update`, `gatehouse projects permissions`)"},
 	{"503", "auth_unavailable", "authority_not_renewed", "the node has not heard from its database for longer than `max_staleness` and may not decide", "try again; see docs/operations.md"},
 	{"503", "auth_unavailable", "pepper_missing", "the key is under a version of the pepper that this node has not got", "put the version into the pepper of that node; the log names it"},
 }
@@ -73,6 +73,7 @@ var Requests = []Cause{
 	{"404", "upstream_removed", "", "the upstream that holds the object is no longer configured", "declare the upstream again, or make the object anew"},
 	{"403", "model_not_found", "", "the model belongs to another project, as a fine-tuned model does", "use one this project may use: GET /v1/models"},
 	{"403", "missing_scope", "", "a credential that does not administer was used on the administration API", "use an admin key"},
+	{"403", "hosted_tool_not_allowed", "", "the project is denied a hosted tool that the request asks for, or may ask for by what the upstream keeps", "leave it out; bring tools and model with the request; or `gatehouse projects permissions` (docs/permissions.md)"},
 	{"403", "shared_upstream", "", "a product whose objects cannot be told apart, and the upstream's credential serves, or has served, several projects", "give the project an upstream with a credential of its own"},
 	{"403", "unsupported_endpoint", "", "the endpoint cannot be metered yet and is refused in both dialects", "use another; docs/api.md lists what is served"},
 	{"405", "null", "", "the path is there, the method is not", "use the method of the API's reference"},
