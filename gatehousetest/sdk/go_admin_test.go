@@ -345,7 +345,9 @@ func TestGoUsers(t *testing.T) {
 		t.Errorf("%s", m.RawJSON())
 	}
 	got := must[*openai.OrganizationUser](t)(org.Users.Get(ctx, owner.ID))
-	if !slices.ContainsFunc(got.Projects.Data, func(p openai.OrganizationUserProjectsData) bool { return p.ID == made.ID && p.Name == "Team" && p.Role == "owner" }) {
+	if !slices.ContainsFunc(got.Projects.Data, func(p openai.OrganizationUserProjectsData) bool {
+		return p.ID == made.ID && p.Name == "Team" && p.Role == "owner"
+	}) {
 		t.Errorf("%s", got.RawJSON())
 	}
 	if got := must[*openai.ProjectUser](t)(org.Projects.Users.Update(ctx, made.ID, owner.ID, openai.AdminOrganizationProjectUserUpdateParams{Role: openai.String("viewer")})); got.Role != "viewer" {
