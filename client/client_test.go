@@ -263,7 +263,7 @@ func TestAnswersOfOthers(t *testing.T) {
 			_, _ = io.WriteString(w, "<html>")
 		case "/nonsense/gatehouse/v1/whoami":
 			_, _ = io.WriteString(w, "<html>")
-		case "/endless/gatehouse/v1/users":
+		case "/endless/v1/organization/users":
 			_, _ = io.WriteString(w, `{"data":[{"id":"user-1"}],"last_id":"user-1","has_more":true}`)
 		case "/slow/v1/organization/projects":
 			<-gone

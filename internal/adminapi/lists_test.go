@@ -1,0 +1,175 @@
+package adminapi_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"gatehouse/gatehousetest"
+)
+
+// TestListsUnderConcurrentChange: whoever reads a list page by page while others create and remove what is in it sees everything that
+// was there throughout exactly once, in one order, with OpenAI's cursors in style A (last_id), in style B (the last element's id) and
+// backwards where there is `before`.
+func TestListsUnderConcurrentChange(t *testing.T) {
+	s := gatehousetest.Start(t, gatehousetest.Options{})
+	made := func(path, body string) string {
+		t.Helper()
+		status, v := ask(t, s, "POST", path, s.AdminKey, body)
+		id, _ := v["id"].(string)
+		if status != 200 || id == "" {
+			t.Fatalf("POST %s: %d %v", path, status, v)
+		}
+		return id
+	}
+	const alert = `{"threshold_amount":100,"currency":"USD","interval":"month","notification_channel":{"type":"email","recipients":["ops@example.com"]}}`
+	prj := "/v1/organization/projects/" + s.ProjectID
+	lists := []struct {
+		name, list, create, body string
+		remove                   func(id string) (method, path string)
+		before                   bool
+	}{
+		{"projects", "/v1/organization/projects", "/v1/organization/projects", `{"name":"n"}`,
+			func(id string) (string, string) { return "POST", "/v1/organization/projects/" + id + "/archive" }, false},
+		{"users", "/v1/organization/users", "/gatehouse/v1/users", `{"name":"n"}`, func(id string) (string, string) { return "DELETE", "/v1/organization/users/" + id }, false},
+		{"service accounts", prj + "/service_accounts", prj + "/service_accounts", `{"name":"n","create_service_account_only":true}`,
+			func(id string) (string, string) { return "DELETE", prj + "/service_accounts/" + id }, false},
+		{"admin keys", "/v1/organization/admin_api_keys", "/v1/organization/admin_api_keys", `{"name":"n"}`,
+			func(id string) (string, string) { return "DELETE", "/v1/organization/admin_api_keys/" + id }, false},
+		{"spend alerts", prj + "/spend_alerts", prj + "/spend_alerts", alert, func(id string) (string, string) { return "DELETE", prj + "/spend_alerts/" + id }, true},
+	}
+	for _, l := range lists {
+		t.Run(l.name, func(t *testing.T) {
+			stays := map[string]bool{}
+			for i := range 24 {
+				id := made(l.create, l.body)
+				if i%2 == 0 {
+					stays[id] = true
+				} else if method, path := l.remove(id); i%4 == 1 { // some are gone before anybody reads
+					ask(t, s, method, path, s.AdminKey, "")
+				}
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			var others sync.WaitGroup
+			changes := 0
+			others.Go(func() { // makes and removes until the reading is over
+				send := func(method, path, body string) string {
+					req, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, strings.NewReader(body))
+					if err != nil {
+						t.Error(err)
+						return ""
+					}
+					req.Header.Set("Authorization", "Bearer "+s.AdminKey)
+					resp, err := s.Client.Do(req)
+					if err != nil {
+						t.Error(err)
+						return ""
+					}
+					defer func() { _ = resp.Body.Close() }()
+					var v struct{ ID string }
+					decodeJSON(t, resp.Body, &v)
+					return v.ID
+				}
+				for ctx.Err() == nil {
+					var ids []string
+					for range 3 {
+						ids = append(ids, send("POST", l.create, l.body))
+					}
+					for _, id := range ids {
+						method, path := l.remove(id)
+						send(method, path, "")
+					}
+					changes += len(ids)
+				}
+			})
+			walk := func(cursor string, next func(page map[string]any) string) {
+				t.Helper()
+				seen := map[string]int{}
+				var order []string
+				for at, pages := "", 0; pages < 1000; pages++ {
+					path := fmt.Sprintf("%s?limit=3&order=asc", l.list)
+					if at != "" {
+						path += "&" + cursor + "=" + at
+					}
+					status, page := ask(t, s, "GET", path, s.AdminKey, "")
+					if status != 200 {
+						t.Fatalf("%s: %d %v", path, status, page)
+					}
+					for _, e := range page["data"].([]any) {
+						id := e.(map[string]any)["id"].(string)
+						seen[id]++
+						order = append(order, id)
+					}
+					if page["has_more"] != true {
+						break
+					}
+					at = next(page)
+				}
+				for id := range stays {
+					if seen[id] != 1 {
+						t.Errorf("%s: what was there throughout was seen %d times", cursor, seen[id])
+					}
+				}
+				for id, n := range seen {
+					if n > 1 {
+						t.Errorf("%s: %s was seen %d times in %v", cursor, id, n, order)
+					}
+				}
+			}
+			for range 5 {
+				walk("after", func(page map[string]any) string { return page["last_id"].(string) })
+				walk("after", func(page map[string]any) string {
+					data := page["data"].([]any)
+					return data[len(data)-1].(map[string]any)["id"].(string)
+				})
+			}
+			if l.before {
+				// From the newest page that there is now back to the beginning.
+				var last string
+				for at := ""; ; {
+					_, page := ask(t, s, "GET", l.list+"?limit=100&order=asc&after="+at, s.AdminKey, "")
+					if id, ok := page["last_id"].(string); ok {
+						last, at = id, id
+					}
+					if page["has_more"] != true {
+						break
+					}
+				}
+				seen := map[string]int{last: 1}
+				for at := last; ; {
+					_, page := ask(t, s, "GET", l.list+"?limit=3&order=asc&before="+at, s.AdminKey, "")
+					for _, e := range page["data"].([]any) {
+						seen[e.(map[string]any)["id"].(string)]++
+					}
+					if page["has_more"] != true {
+						break
+					}
+					at = page["first_id"].(string)
+				}
+				for id := range stays {
+					if seen[id] != 1 {
+						t.Errorf("backwards: what was there throughout was seen %d times", seen[id])
+					}
+				}
+			}
+			stop()
+			others.Wait()
+			if changes == 0 {
+				t.Error("nothing changed while the lists were read")
+			}
+		})
+	}
+}
+
+// decodeJSON reads one JSON value.
+func decodeJSON(t *testing.T, r io.Reader, v any) {
+	t.Helper()
+	if err := json.NewDecoder(r).Decode(v); err != nil {
+		t.Error(err)
+	}
+}
