@@ -86,7 +86,7 @@ var valid = map[string]string{
 	"POST /organization/spend_alerts":                                                         `{"threshold_amount":500,"currency":"USD","interval":"month","notification_channel":{"type":"email","recipients":["ops@example.com"],"subject_prefix":"spend"}}`,
 	"POST /organization/spend_alerts/{alert_id}":                                              `{"threshold_amount":700,"currency":"USD","interval":"month","notification_channel":{"type":"email","recipients":["ops@example.com"]}}`,
 	"POST /organization/spend_limit":                                                          `{"threshold_amount":20000,"currency":"USD","interval":"month"}`,
-	"POST /organization/users/{user_id}":                                                      `{"role":"reader"}`,
+	"POST /organization/users/{user_id}":                                                      `{"role":"owner"}`,
 	"GET /organization/costs":                                                                 "?start_time={start}&group_by[]=project_id&limit=3",
 	"GET /organization/audit_logs":                                                            "?limit=100&event_types[]=project.created&event_types[]=api_key.created",
 	"GET /organization/projects":                                                              "?limit=2&include_archived=true",
@@ -154,6 +154,9 @@ func (c *conformance) prepare() {
 		c.ids[param] = v["id"].(string)
 	}
 	if status, v := c.call("POST", prj+"/users", `{"user_id":"`+c.ids["user_id"]+`","role":"member"}`); status != 200 {
+		c.t.Fatal(status, v)
+	}
+	if status, v := c.call("POST", prj+"/model_permissions", `{"mode":"deny_list","model_ids":["gpt-4o"]}`); status != 200 {
 		c.t.Fatal(status, v)
 	}
 	const alert = `{"threshold_amount":100,"currency":"USD","interval":"month","notification_channel":{"type":"email","recipients":["ops@example.com"]}}`

@@ -1,0 +1,151 @@
+package adminapi_test
+
+import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse/gatehousetest"
+)
+
+// ownWrites are bodies with which Gatehouse's own routes make or change something.
+var ownWrites = map[string]string{
+	"POST /gatehouse/v1/users":                                   `{"name":"Bo"}`,
+	"POST /gatehouse/v1/keys":                                    `{"class":"project","name":"k","project_id":"{project_id}","user_id":"{user_id}"}`,
+	"POST /gatehouse/v1/keys/{api_key_id}":                       `{"name":"renamed"}`,
+	"POST /gatehouse/v1/keys/{api_key_id}/suspend":               ``,
+	"DELETE /gatehouse/v1/keys/{api_key_id}":                     ``,
+	"POST /gatehouse/v1/limits":                                  `{"scope":"project","subject":"{project_id}","max_requests_per_1_minute":5}`,
+	"POST /gatehouse/v1/budgets":                                 `{"name":"{start}","amount_usd":5}`,
+	"POST /gatehouse/v1/prices":                                  `{"model":"m","dialect":"openai","cost":{"input":1,"output":2}}`,
+	"POST /gatehouse/v1/upstreams":                               `{"name":"second","dialect":"mock"}`,
+	"POST /gatehouse/v1/deployments":                             `{"name":"d","routes":[{"upstream":"mock"}]}`,
+	"POST /gatehouse/v1/resources":                               `{"name":"contoso","project_id":"{project_id}"}`,
+	"POST /gatehouse/v1/organization":                            `{"time_zone":"Europe/Berlin"}`,
+	"POST /gatehouse/v1/projects/{project_id}":                   `{"labels":{"a":"b"}}`,
+	"POST /gatehouse/v1/sealed_secrets":                          `{"name":"s","value":"a value of it"}`,
+	"POST /gatehouse/v1/credits/grants":                          `{"name":"pilot","amount_usd":5}`,
+	"DELETE /gatehouse/v1/projects/{project_id}/users/{user_id}": ``,
+	"POST /gatehouse/v1/apply":                                   `projects: [{name: declared, service_accounts: [{name: robot}]}]`,
+}
+
+// TestNoChangeWithoutItsEvent calls every operation that writes while no event can be written: it fails, and every row of what Gatehouse
+// knows is as it was. Then it calls it again, and something is not.
+func TestNoChangeWithoutItsEvent(t *testing.T) {
+	text, err := os.ReadFile("testdata/openai-admin.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc document
+	if err := json.Unmarshal(text, &doc); err != nil {
+		t.Fatal(err)
+	}
+	writes := maps.Clone(ownWrites)
+	for i := range doc.Operations {
+		op := &doc.Operations[i]
+		if op.Method != "GET" && !slices.ContainsFunc(unserved, func(p string) bool { return strings.HasPrefix(op.Path, p) }) {
+			writes[op.Method+" /v1"+op.Path] = valid[op.name()]
+		}
+	}
+	c := &conformance{t: t, s: gatehousetest.Start(t, gatehousetest.Options{}), ids: map[string]string{"start": fmt.Sprint(time.Now().Unix()), "rate_limit_id": "rl-gpt-4o"}}
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(c.s.Data, "gatehouse.db")+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	exec := func(statement string) {
+		t.Helper()
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(writes)) {
+		t.Run(name, func(t *testing.T) {
+			c.t = t
+			c.prepare()
+			method, path, _ := strings.Cut(name, " ")
+			path, body := c.path(path), c.path(writes[name])
+			before := snapshot(t, db)
+			exec(`CREATE TRIGGER no_event BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no event today'); END`)
+			status, v := ask(t, c.s, method, path, c.s.AdminKey, body)
+			exec(`DROP TRIGGER no_event`)
+			if status < 500 {
+				t.Errorf("without its event: %d %v", status, v)
+			}
+			if after := snapshot(t, db); after != before {
+				t.Errorf("something changed without its event:\n%s", difference(before, after))
+			}
+			if status, v := ask(t, c.s, method, path, c.s.AdminKey, body); status != 200 {
+				t.Errorf("with its event: %d %v", status, v)
+			}
+			if snapshot(t, db) == before {
+				t.Error("the call changes nothing, and proves nothing")
+			}
+		})
+	}
+}
+
+// snapshot is every row of the tables that are changed by events: those whose rows have a revision. When a key was last used is
+// recorded beside.
+func snapshot(t *testing.T, db *sql.DB) string {
+	t.Helper()
+	strs := func(query string) (out []string) {
+		t.Helper()
+		rows, err := db.Query(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var s string
+			if err := rows.Scan(&s); err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, s)
+		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	var b strings.Builder
+	for _, table := range strs(`SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c ON c.name = 'rev' WHERE m.type = 'table' ORDER BY m.name`) {
+		var columns []string
+		for _, column := range strs(`SELECT name FROM pragma_table_info('` + table + `')`) {
+			if column != "last_used_at" {
+				columns = append(columns, "quote("+column+")")
+			}
+		}
+		for _, row := range strs(`SELECT ` + strings.Join(columns, " || ' ' || ") + ` FROM ` + table + ` ORDER BY 1`) {
+			fmt.Fprintln(&b, table, row)
+		}
+	}
+	if b.Len() == 0 {
+		t.Fatal("no table has revisions")
+	}
+	return b.String()
+}
+
+// difference lists the lines that are in one text and not in the other.
+func difference(before, after string) string {
+	var b strings.Builder
+	a, z := strings.Split(before, "\n"), strings.Split(after, "\n")
+	for _, line := range z {
+		if !slices.Contains(a, line) {
+			b.WriteString("+ " + line + "\n")
+		}
+	}
+	for _, line := range a {
+		if !slices.Contains(z, line) {
+			b.WriteString("- " + line + "\n")
+		}
+	}
+	return b.String()
+}
