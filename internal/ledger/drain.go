@@ -294,8 +294,6 @@ func (e *entry) settled(d *decoder, rec frame, table *prices.Table) error {
 
 // batchOf makes one batch of entries, which is good until it is called again: its longest lists are kept for the next.
 func (d *drainer) batchOf(entries []entry) store.Batch {
-	clear(d.usage[:cap(d.usage)])
-	clear(d.requests[:cap(d.requests)])
 	b := store.Batch{Usage: slices.Grow(d.usage[:0], len(entries)), Requests: slices.Grow(d.requests[:0], len(entries))}
 	d.usage, d.requests = b.Usage, b.Requests
 	var ip, network string // most often the next request comes from the same address
@@ -344,6 +342,16 @@ func (d *drainer) batchOf(entries []entry) store.Batch {
 	return b
 }
 
+// emptied returns a list's memory for the next batch after one of used records.
+func emptied[T any](list []T, used int) []T {
+	list = list[:cap(list)]
+	clear(list)
+	if n := kept(len(list), used); n < len(list) {
+		return make([]T, 0, n)
+	}
+	return list[:0]
+}
+
 // networkOf returns the network that an address is in: as much of it as tells who is calling from where, and not which machine.
 func networkOf(address string) string {
 	a, err := netip.ParseAddr(address)
@@ -373,8 +381,10 @@ func (d *drainer) store(ctx context.Context) error {
 	}
 	d.failed = 0
 	d.settled()
+	n := len(d.entries)
 	clear(d.entries)
 	d.entries = d.entries[:0]
+	d.usage, d.requests = emptied(d.usage, n), emptied(d.requests, n)
 	d.decode.reset()
 	return nil
 }

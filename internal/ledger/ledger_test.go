@@ -59,6 +59,10 @@ func (k *book) Record(_ context.Context, b store.Batch) error {
 		}
 	}
 	for _, r := range b.Requests {
+		if r.Units != nil { // a batch is good only during the call
+			units := *r.Units
+			r.Units = &units
+		}
 		k.requests[r.ID] = r
 	}
 	for _, o := range b.Objects {
