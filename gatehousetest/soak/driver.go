@@ -161,7 +161,8 @@ func (d *driver) profile(ctx context.Context, name string) error {
 }
 
 func (l look) String() string {
-	return fmt.Sprintf("resident %.1f MiB, heap %.1f MiB, %d goroutines, %d descriptors, %.1f h on its clock", float64(l.Resident)/(1<<20), float64(l.Heap)/(1<<20), l.Goroutines, l.Descriptors, float64(l.Clock)/3600)
+	return fmt.Sprintf("resident %.1f MiB (Go %.1f, heap %.1f of it; files %.1f), %d goroutines, %d descriptors, %.1f h on its clock", float64(l.Resident)/(1<<20),
+		float64(l.Go)/(1<<20), float64(l.Heap)/(1<<20), float64(l.Files)/(1<<20), l.Goroutines, l.Descriptors, float64(l.Clock)/3600)
 }
 
 func (d *driver) progress() string {

@@ -67,10 +67,14 @@ func lookAround(passed time.Duration) (look, error) {
 		return look{}, err
 	}
 	fields := strings.Fields(string(statm))
-	if len(fields) < 2 {
+	if len(fields) < 3 {
 		return look{}, io.ErrUnexpectedEOF
 	}
 	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return look{}, err
+	}
+	shared, err := strconv.ParseInt(fields[2], 10, 64)
 	if err != nil {
 		return look{}, err
 	}
@@ -78,5 +82,6 @@ func lookAround(passed time.Duration) (look, error) {
 	if err != nil {
 		return look{}, err
 	}
-	return look{Resident: pages * int64(os.Getpagesize()), Heap: int64(m.HeapAlloc), Goroutines: runtime.NumGoroutine(), Descriptors: len(open), Clock: int64(passed.Seconds())}, nil
+	page := int64(os.Getpagesize())
+	return look{Resident: pages * page, Files: shared * page, Go: int64(m.Sys - m.HeapReleased), Heap: int64(m.HeapAlloc), Goroutines: runtime.NumGoroutine(), Descriptors: len(open), Clock: int64(passed.Seconds())}, nil
 }
