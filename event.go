@@ -25,6 +25,11 @@ const (
 	SubjectAlertChannel   SubjectKind = "alert_channel"
 	SubjectBudget         SubjectKind = "budget"
 	SubjectPrice          SubjectKind = "price"
+	SubjectGroup          SubjectKind = "group"
+	SubjectGroupUser      SubjectKind = "group_user" // id is group/user
+	SubjectRole           SubjectKind = "role"
+	SubjectAssignment     SubjectKind = "role_assignment"
+	SubjectInvite         SubjectKind = "invite"
 	SubjectNone           SubjectKind = "" // audited, changes nothing
 )
 

@@ -34,6 +34,10 @@ const (
 	PrefixEvent          = "audit_log-"
 	PrefixRequest        = "req_"
 	PrefixSealed         = "seal_"
+	PrefixGroup          = "group_"
+	PrefixRole           = "role_"
+	PrefixAssignment     = "role_assignment_"
+	PrefixInvite         = "invite-"
 )
 
 // Base62 is the alphabet of IDs and keys, in value order.

@@ -142,6 +142,10 @@ type Principal struct {
 	Class        Class  // 0 for the host and the system
 	Scopes       []string
 	RequestID    string
+	// Need is the permission that the call needs, and Within the project it is about, "" for none: an administrative call is checked
+	// against them once more where it reads and writes.
+	Need   string
+	Within string
 }
 
 // Host returns the principal of a command run on the host itself, which acts in one organization (empty while it creates one).

@@ -28,7 +28,7 @@ func newKey(t *testing.T, s *gatehousetest.Server, restrictions map[string]any) 
 			ID string `json:"id"`
 		} `json:"data"`
 	}
-	s.Admin(http.MethodGet, "/gatehouse/v1/users", "", &users)
+	s.Admin(http.MethodGet, "/v1/organization/users", "", &users)
 	restrictions["class"], restrictions["project_id"], restrictions["user_id"], restrictions["name"] = "project", s.ProjectID, users.Data[0].ID, "restricted"
 	var key restricted
 	s.Admin(http.MethodPost, "/gatehouse/v1/keys", encode(t, restrictions), &key)

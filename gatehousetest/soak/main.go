@@ -99,12 +99,12 @@ type gatehouse struct {
 
 // look is what is left in the process when nothing is under way.
 type look struct {
-	Resident    int64 `json:"resident"` // bytes, after a forced collection
-	Heap        int64 `json:"heap"`
+	Resident int64 `json:"resident"` // bytes, after a forced collection
+	Heap     int64 `json:"heap"`
 	// Go is what the runtime of Go has from the system, Files what is in memory of mapped files (the program itself, the index of
 	// SQLite's log): the rest of Resident is SQLite's caches.
-	Go    int64 `json:"go"`
-	Files int64 `json:"files"`
+	Go          int64 `json:"go"`
+	Files       int64 `json:"files"`
 	Goroutines  int   `json:"goroutines"`
 	Descriptors int   `json:"descriptors"`
 	Clock       int64 `json:"clock"` // seconds that have passed on its clock

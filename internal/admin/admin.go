@@ -116,7 +116,7 @@ func (s *Service) authorize(tx *store.Tx, who *gatehouse.Principal) error {
 	if key.Organization != who.Organization || key.State(tx.Now) != gatehouse.Active {
 		return &gatehouse.Error{Kind: gatehouse.Unauthenticated, Code: "invalid_api_key", Message: "This admin key is no longer active. Use another one, or create one on the host with gatehouse init."}
 	}
-	return nil
+	return s.permitted(tx, who, key)
 }
 
 // NotAdmin is the error for a principal that may not administer.

@@ -93,6 +93,9 @@ func (s *Service) mint(tx *store.Tx, who *gatehouse.Principal, req KeyRequest) (
 	if err := expire(&k, req.ExpiresIn, tx.Now); err != nil {
 		return nil, err
 	}
+	if err := s.mayGrantKey(tx, who, &k); err != nil {
+		return nil, err
+	}
 	minted := secret.Mint(req.Class, s.cfg.Install, s.cfg.Peppers)
 	k.ID, k.Redacted, k.Digest, k.PepperVersion = minted.ID, minted.Redacted, minted.Digest, minted.PepperVersion
 	if err := tx.CreateKey(&k); err != nil {
@@ -108,12 +111,12 @@ func (s *Service) setOwner(tx *store.Tx, who *gatehouse.Principal, k *gatehouse.
 		if _, err := s.user(tx, who, req.User); err != nil {
 			return err
 		}
-		m, err := tx.ProjectUser(req.Project, req.User)
-		if gatehouse.KindOf(err) == gatehouse.NotFound || err == nil && m.RemovedAt != 0 {
-			return gatehouse.InvalidParam("user_id", "User %s is not a member of project %s. Add the user to the project first.", req.User, req.Project)
-		}
+		in, err := inProject(tx, req.User, req.Project)
 		if err != nil {
 			return err
+		}
+		if !in {
+			return gatehouse.InvalidParam("user_id", "User %s is not a member of project %s. Add the user to the project first.", req.User, req.Project)
 		}
 		k.Project, k.OwnerUser = req.Project, req.User
 	case gatehouse.ClassService:
@@ -138,10 +141,7 @@ func (s *Service) setOwner(tx *store.Tx, who *gatehouse.Principal, k *gatehouse.
 		if err != nil {
 			return err
 		}
-		if u.Role != gatehouse.RoleOwner {
-			return gatehouse.InvalidParam("user_id", "User %s is not an owner of the organization, so it cannot own an admin key.", owner)
-		}
-		k.OwnerUser = owner
+		k.OwnerUser = u.ID
 	case gatehouse.ClassAzure:
 		if req.resource == nil {
 			return gatehouse.InvalidParam("class", "The keys of a resource are not created one by one: create a resource, or regenerate one of its keys (POST /gatehouse/v1/resources).")
@@ -253,6 +253,10 @@ func (s *Service) UpdateKey(ctx context.Context, who *gatehouse.Principal, proje
 		for i, p := range k.AllowedIPs {
 			ips[i] = p.String()
 		}
+		lasts, err := administers(tx, k)
+		if err != nil {
+			return err
+		}
 		if err := restrict(k, pick(req.Scopes, k.Scopes), pick(req.Models, k.Models), pick(req.AllowedIPs, ips)); err != nil {
 			return err
 		}
@@ -262,6 +266,16 @@ func (s *Service) UpdateKey(ctx context.Context, who *gatehouse.Principal, proje
 			}
 			if err := expire(k, req.ExpiresIn.Value, tx.Now); err != nil {
 				return err
+			}
+		}
+		if req.Scopes.Set {
+			if err := s.mayGrantKey(tx, who, k); err != nil {
+				return err
+			}
+			if lasts && len(k.Scopes) > 0 {
+				if err := s.keepAdminKeys(tx, who.Organization, store.KeyFilter{}); err != nil {
+					return err
+				}
 			}
 		}
 		tx.Event().Project = k.Project
@@ -290,14 +304,8 @@ func (s *Service) RevokeKey(ctx context.Context, who *gatehouse.Principal, proje
 		if k.RevokedAt != 0 || class != 0 && k.Class != class {
 			return notFound("API key", id)
 		}
-		if k.Class == gatehouse.ClassAdmin && k.State(tx.Now) == gatehouse.Active {
-			n, err := tx.CountActiveAdminKeys(who.Organization)
-			if err != nil {
-				return err
-			}
-			if n <= 1 {
-				return &gatehouse.Error{Kind: gatehouse.Conflict, Code: "last_admin_key", Message: "This is the organization's last usable admin key. Create another one first."}
-			}
+		if err := s.spareAdminKey(tx, k); err != nil {
+			return err
 		}
 		k.RevokedAt = tx.Now
 		tx.Event().Project = k.Project
@@ -308,10 +316,8 @@ func (s *Service) RevokeKey(ctx context.Context, who *gatehouse.Principal, proje
 // SuspendKey stops a key until ResumeKey; its caller may rely on it like on a revocation.
 func (s *Service) SuspendKey(ctx context.Context, who *gatehouse.Principal, id string) (*gatehouse.Key, Effect, error) {
 	return s.setSuspended(ctx, who, id, narrows, "api_key.suspended", func(tx *store.Tx, k *gatehouse.Key) error {
-		if k.Class == gatehouse.ClassAdmin && k.State(tx.Now) == gatehouse.Active {
-			if err := s.keepAdminKeys(tx, who.Organization, store.KeyFilter{}); err != nil {
-				return err
-			}
+		if err := s.spareAdminKey(tx, k); err != nil {
+			return err
 		}
 		k.SuspendedAt = tx.Now
 		return nil
@@ -410,11 +416,9 @@ func describe(tx *store.Tx, k *gatehouse.Key) (*KeyInfo, error) {
 	}
 	info.OwnerActive = info.User.RemovedAt == 0
 	if info.OwnerActive && k.Project != "" {
-		m, err := tx.ProjectUser(k.Project, k.OwnerUser)
-		if err != nil && gatehouse.KindOf(err) != gatehouse.NotFound {
+		if info.OwnerActive, err = inProject(tx, k.OwnerUser, k.Project); err != nil {
 			return nil, err
 		}
-		info.OwnerActive = err == nil && m.RemovedAt == 0
 	}
 	return info, nil
 }
@@ -430,6 +434,15 @@ func (s *Service) key(tx *store.Tx, who *gatehouse.Principal, project, id string
 	return k, nil
 }
 
+// spareAdminKey refuses to take the last admin key that can do everything.
+func (s *Service) spareAdminKey(tx *store.Tx, k *gatehouse.Key) error {
+	one, err := administers(tx, k)
+	if err != nil || !one {
+		return err
+	}
+	return s.keepAdminKeys(tx, k.Organization, store.KeyFilter{})
+}
+
 // keepAdminKeys refuses a change after which no usable admin key would be left, when the ones that lose stands for the keys the
 // change takes away (one key when the filter is empty).
 func (s *Service) keepAdminKeys(tx *store.Tx, organization string, loses store.KeyFilter) error {
@@ -441,16 +454,17 @@ func (s *Service) keepAdminKeys(tx *store.Tx, organization string, loses store.K
 	if loses.Organization != "" {
 		lost = 0
 		if err := eachKey(tx, loses, func(k *gatehouse.Key) error {
-			if k.State(tx.Now) == gatehouse.Active {
+			one, err := administers(tx, k)
+			if one {
 				lost++
 			}
-			return nil
+			return err
 		}); err != nil {
 			return err
 		}
 	}
 	if lost > 0 && left-lost < 1 {
-		return &gatehouse.Error{Kind: gatehouse.Conflict, Code: "last_admin_key", Message: "This would leave the organization without a usable admin key. Create another one first."}
+		return &gatehouse.Error{Kind: gatehouse.Conflict, Code: "last_admin_key", Message: "This would leave the organization without an admin key that can do everything. Create another one first, for an owner and without scopes."}
 	}
 	return nil
 }

@@ -28,7 +28,9 @@ type standing struct {
 	Limit      *gatehouse.Limit        `json:"limit,omitempty"`
 	Budget     *gatehouse.Budget       `json:"budget,omitempty"`
 	Channel    *gatehouse.AlertChannel `json:"alert_channel,omitempty"`
-	Prepaid    bool                    `json:"prepaid,omitempty"` // of credits: nothing is spent that they do not cover
+	// Permissions are a role's.
+	Permissions []string `json:"permissions,omitempty"`
+	Prepaid     bool     `json:"prepaid,omitempty"` // of credits: nothing is spent that they do not cover
 }
 
 // Standing returns what a subject is allowed now, to be kept beside the event that is about it; nil for kinds that grant nothing.
@@ -56,6 +58,7 @@ func grants(kind gatehouse.SubjectKind) bool {
 	switch kind {
 	case gatehouse.SubjectProject, gatehouse.SubjectUser, gatehouse.SubjectProjectUser, gatehouse.SubjectServiceAccount, gatehouse.SubjectKey,
 		gatehouse.SubjectUpstream, gatehouse.SubjectDeployment, gatehouse.SubjectResource, gatehouse.SubjectSealed, gatehouse.SubjectLimit,
+		gatehouse.SubjectGroup, gatehouse.SubjectGroupUser, gatehouse.SubjectRole, gatehouse.SubjectAssignment,
 		gatehouse.SubjectBudget, gatehouse.SubjectGrant, gatehouse.SubjectCredits, gatehouse.SubjectAlertRule, gatehouse.SubjectAlertChannel:
 		return true
 	}
@@ -176,6 +179,28 @@ func readSubject(tx *store.Tx, kind gatehouse.SubjectKind, id string) (*subject,
 			return nil, err
 		}
 		return removable(project, &m.RemovedAt, &m.Role, nil, func() error { return tx.SaveProjectUser(m) }), nil
+	case gatehouse.SubjectGroup:
+		g, err := tx.Group(id)
+		if err != nil {
+			return nil, err
+		}
+		return removable("", &g.RemovedAt, nil, nil, func() error { return tx.SaveGroup(g) }), nil
+	case gatehouse.SubjectGroupUser:
+		group, user := cutPair(id)
+		m, err := tx.GroupUser(group, user)
+		if err != nil {
+			return nil, err
+		}
+		return removable("", &m.RemovedAt, nil, nil, func() error { return tx.SaveGroupUser(m) }), nil
+	case gatehouse.SubjectRole:
+		v, err := tx.Role(id)
+		return roleSubject(tx, v), err
+	case gatehouse.SubjectAssignment:
+		a, err := tx.Assignment(id)
+		if err != nil {
+			return nil, err
+		}
+		return removable(a.Project, &a.RemovedAt, nil, nil, func() error { return tx.SaveAssignment(a) }), nil
 	case gatehouse.SubjectServiceAccount:
 		a, err := tx.ServiceAccount(id)
 		if err != nil {
@@ -325,6 +350,26 @@ func removable(project string, removed *gatehouse.Millis, role *gatehouse.Role, 
 			return nil
 		},
 		save: save,
+	}
+}
+
+// roleSubject is narrowed to what it permitted last, of which the backup may know less already.
+func roleSubject(tx *store.Tx, v *gatehouse.AccessRole) *subject {
+	if v == nil {
+		return nil
+	}
+	return &subject{
+		project:  v.Project,
+		standing: func() standing { return standing{Gone: v.RemovedAt != 0, Permissions: slices.Clone(v.Permissions)} },
+		narrow: func(tx *store.Tx, to *standing) error {
+			if to.Gone {
+				v.RemovedAt = tx.Now
+				return nil
+			}
+			v.Permissions = slices.DeleteFunc(v.Permissions, func(p string) bool { return !slices.Contains(to.Permissions, p) })
+			return nil
+		},
+		save: func() error { return tx.SaveRole(v) },
 	}
 }
 

@@ -32,6 +32,9 @@ func (s *Service) CreateUser(ctx context.Context, who *gatehouse.Principal, req 
 	u := &gatehouse.User{ID: gatehouse.NewID(gatehouse.PrefixUser), Organization: who.Organization, Name: req.Name, Email: req.Email, Role: req.Role}
 	ev := gatehouse.Event{Type: "user.added", Subject: gatehouse.SubjectUser, SubjectID: u.ID, Change: detail(map[string]any{"role": u.Role, "name": u.Name})}
 	_, err := s.change(ctx, who, widens, ev, func(tx *store.Tx) error {
+		if err := s.mayGrantRole(tx, who, "", u.Role); err != nil {
+			return err
+		}
 		u.CreatedAt = tx.Now
 		return tx.CreateUser(u)
 	})
@@ -72,6 +75,9 @@ func (s *Service) UpdateUser(ctx context.Context, who *gatehouse.Principal, id s
 				if err := s.keepAdminKeys(tx, who.Organization, store.KeyFilter{Organization: who.Organization, OwnerUser: id, Class: gatehouse.ClassAdmin}); err != nil {
 					return err
 				}
+			}
+			if err := s.mayGrantRole(tx, who, "", role.Value); err != nil {
+				return err
 			}
 			changes["role"], before["role"] = role.Value, u.Role
 			u.Role = role.Value
@@ -118,6 +124,9 @@ func (s *Service) RemoveUser(ctx context.Context, who *gatehouse.Principal, id s
 		}
 		u.RemovedAt = tx.Now
 		if err := tx.SaveUser(u); err != nil {
+			return err
+		}
+		if err := s.unassignAll(tx, who, store.AssignmentFilter{Principal: id, Everywhere: true}); err != nil {
 			return err
 		}
 		return s.revokeOwned(tx, who, store.KeyFilter{Organization: who.Organization, OwnerUser: id})
@@ -190,10 +199,7 @@ func userInfo(tx *store.Tx, u *gatehouse.User) (UserInfo, error) {
 			info.Projects = append(info.Projects, UserProject{p.ID, p.Name, m.Role})
 		}
 	}
-	keys, _, err := tx.Keys(store.KeyFilter{Organization: u.Organization, OwnerUser: u.ID, IncludeRevoked: true}, store.Page{Limit: store.MaxPage, Desc: true})
-	for i := range keys {
-		info.LastUsedAt = max(info.LastUsedAt, keys[i].LastUsedAt)
-	}
+	info.LastUsedAt, err = tx.LastUsedBy(u.ID)
 	return info, err
 }
 
@@ -214,6 +220,9 @@ func (s *Service) AddProjectUser(ctx context.Context, who *gatehouse.Principal, 
 	ev := gatehouse.Event{Type: "user.added", Subject: gatehouse.SubjectProjectUser, Project: project, Change: detail(map[string]any{"role": role})}
 	_, err = s.change(ctx, who, widens, ev, func(tx *store.Tx) error {
 		if _, err := s.activeProject(tx, who, project); err != nil {
+			return err
+		}
+		if err := s.mayGrantRole(tx, who, project, role); err != nil {
 			return err
 		}
 		id, err := s.userID(tx, who, user)
@@ -267,6 +276,9 @@ func (s *Service) UpdateProjectUser(ctx context.Context, who *gatehouse.Principa
 		}
 		if !role.Set || role.Value == row.Role {
 			return errUnchanged
+		}
+		if err := s.mayGrantRole(tx, who, project, role.Value); err != nil {
+			return err
 		}
 		tx.Event().Change = detail(map[string]any{"role": role.Value, "before": map[string]any{"role": row.Role}})
 		row.Role, m.Role = role.Value, role.Value
@@ -330,7 +342,10 @@ func (s *Service) RemoveProjectUser(ctx context.Context, who *gatehouse.Principa
 			return err
 		}
 		m.RemovedAt = tx.Now
-		return tx.SaveProjectUser(m)
+		if err := tx.SaveProjectUser(m); err != nil {
+			return err
+		}
+		return s.unassignAll(tx, who, store.AssignmentFilter{Principal: user, Project: project})
 	})
 }
 

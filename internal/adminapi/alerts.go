@@ -11,20 +11,20 @@ import (
 // alertRoutes are what is looked for, who is told, and what was found.
 func (a *API) alertRoutes(on func(pattern, scope string, h handler)) {
 	const own = "/gatehouse/v1"
-	on("GET "+own+"/alert_rules", read, a.listAlertRules)
-	on("POST "+own+"/alert_rules", write, a.putAlertRule)
-	on("DELETE "+own+"/alert_rules/{name}", write, a.removeAlertRule)
-	on("GET "+own+"/alert_channels", read, a.listAlertChannels)
-	on("POST "+own+"/alert_channels", write, a.putAlertChannel)
-	on("DELETE "+own+"/alert_channels/{name}", write, a.removeAlertChannel)
-	on("POST "+own+"/alert_channels/{name}/test", write, a.testAlertChannel)
-	on("POST "+own+"/alert_channels/{name}/rotate", write, a.rotateAlertChannel)
-	on("GET "+own+"/alerts", read, a.listAlerts)
-	on("GET "+own+"/alerts/{alert_id}", read, a.alert)
-	on("POST "+own+"/alerts/{alert_id}/acknowledge", write, a.acknowledgeAlert)
-	on("GET "+own+"/alerts/{alert_id}/deliveries", read, a.listAlertDeliveries)
-	on("GET "+own+"/alert_deliveries", read, a.listDeliveries)
-	on("POST "+own+"/alert_deliveries/{delivery_id}/replay", write, a.replayDelivery)
+	on("GET "+own+"/alert_rules", "api.alerts.read", a.listAlertRules)
+	on("POST "+own+"/alert_rules", "api.alerts.write", a.putAlertRule)
+	on("DELETE "+own+"/alert_rules/{name}", "api.alerts.write", a.removeAlertRule)
+	on("GET "+own+"/alert_channels", "api.alerts.read", a.listAlertChannels)
+	on("POST "+own+"/alert_channels", "api.alerts.write", a.putAlertChannel)
+	on("DELETE "+own+"/alert_channels/{name}", "api.alerts.write", a.removeAlertChannel)
+	on("POST "+own+"/alert_channels/{name}/test", "api.alerts.write", a.testAlertChannel)
+	on("POST "+own+"/alert_channels/{name}/rotate", "api.alerts.write", a.rotateAlertChannel)
+	on("GET "+own+"/alerts", "api.alerts.read", a.listAlerts)
+	on("GET "+own+"/alerts/{alert_id}", "api.alerts.read", a.alert)
+	on("POST "+own+"/alerts/{alert_id}/acknowledge", "api.alerts.write", a.acknowledgeAlert)
+	on("GET "+own+"/alerts/{alert_id}/deliveries", "api.alerts.read", a.listAlertDeliveries)
+	on("GET "+own+"/alert_deliveries", "api.alerts.read", a.listDeliveries)
+	on("POST "+own+"/alert_deliveries/{delivery_id}/replay", "api.alerts.write", a.replayDelivery)
 }
 
 type alertRule struct {

@@ -181,7 +181,8 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, record *gatehouse.Re
 			a.cfg.Denied(who, r.PathValue("project_id"), r.Pattern)
 		}
 	}()
-	if err := a.cfg.Auth.Authorize(&identity, rt.scope, ""); err != nil {
+	who.Need, who.Within = rt.scope, r.PathValue("project_id")
+	if err := a.cfg.Auth.AuthorizeAdmin(&identity, who.Need, who.Within); err != nil {
 		return nil, 0, err
 	}
 	c := &call{Request: r, who: who, w: w.Header(), status: http.StatusOK}

@@ -170,7 +170,7 @@ func TestPagesNeitherSkipNorRepeat(t *testing.T) {
 // TestKeysLiveUnderGatehouse drives what OpenAI has no endpoint for.
 func TestKeysLiveUnderGatehouse(t *testing.T) {
 	s := gatehousetest.Start(t, gatehousetest.Options{})
-	_, users := ask(t, s, "GET", "/gatehouse/v1/users", s.AdminKey, "")
+	_, users := ask(t, s, "GET", "/v1/organization/users", s.AdminKey, "")
 	user := users["data"].([]any)[0].(map[string]any)["id"].(string)
 	create := fmt.Sprintf(`{"class":"project","project_id":%q,"user_id":%q,"name":"laptop","labels":{"team":"search"},"models":["gpt-4o-mini"],"allowed_ips":["127.0.0.0/8"]}`, s.ProjectID, user)
 	status, key := ask(t, s, "POST", "/gatehouse/v1/keys", s.AdminKey, create)

@@ -11,17 +11,17 @@ import (
 // budgetRoutes are budgets of every scope, and what became of what they reserved.
 func (a *API) budgetRoutes(on func(pattern, scope string, h handler)) {
 	const budgets = "/gatehouse/v1/budgets"
-	on("GET "+budgets, read, a.listBudgets)
-	on("POST "+budgets, write, a.createBudget)
-	on("GET "+budgets+"/{budget}", read, a.budget)
-	on("POST "+budgets+"/{budget}", write, a.updateBudget)
-	on("DELETE "+budgets+"/{budget}", write, a.removeBudget)
-	on("POST "+budgets+"/{budget}/increases", write, a.increaseBudget)
-	on("DELETE "+budgets+"/{budget}/increases/{increase_id}", write, a.endIncrease)
-	on("GET "+budgets+"/{budget}/holds", read, a.listHolds)
-	on("GET /gatehouse/v1/budget_holds", read, a.listHolds)
-	on("DELETE /gatehouse/v1/budget_holds/{hold_id}", write, a.releaseHold)
-	on("POST /gatehouse/v1/nodes/{node}/write_off", write, a.writeOff)
+	on("GET "+budgets, "api.spend.read", a.listBudgets)
+	on("POST "+budgets, "api.spend.write", a.createBudget)
+	on("GET "+budgets+"/{budget}", "api.spend.read", a.budget)
+	on("POST "+budgets+"/{budget}", "api.spend.write", a.updateBudget)
+	on("DELETE "+budgets+"/{budget}", "api.spend.write", a.removeBudget)
+	on("POST "+budgets+"/{budget}/increases", "api.spend.write", a.increaseBudget)
+	on("DELETE "+budgets+"/{budget}/increases/{increase_id}", "api.spend.write", a.endIncrease)
+	on("GET "+budgets+"/{budget}/holds", "api.spend.read", a.listHolds)
+	on("GET /gatehouse/v1/budget_holds", "api.spend.read", a.listHolds)
+	on("DELETE /gatehouse/v1/budget_holds/{hold_id}", "api.spend.write", a.releaseHold)
+	on("POST /gatehouse/v1/nodes/{node}/write_off", "api.spend.write", a.writeOff)
 }
 
 // budget is a budget as it is shown: its terms, and where its running window stands.

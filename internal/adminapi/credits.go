@@ -12,16 +12,16 @@ import (
 // creditRoutes are prepaid credits.
 func (a *API) creditRoutes(on func(pattern, scope string, h handler)) {
 	const credits = "/gatehouse/v1/credits"
-	on("GET "+credits, read, a.credits)
-	on("POST "+credits, write, a.updateCredits)
-	on("GET "+credits+"/grants", read, a.listGrants)
-	on("POST "+credits+"/grants", write, a.createGrant)
-	on("GET "+credits+"/grants/{grant}", read, a.grant)
-	on("POST "+credits+"/grants/{grant}/activate", write, a.activateGrant)
-	on("POST "+credits+"/grants/{grant}/revoke", write, a.revokeGrant)
-	on("POST "+credits+"/refill", write, a.refill)
-	on("GET "+credits+"/entries", read, a.listEntries)
-	on("GET "+credits+"/trial_balance", read, a.trialBalance)
+	on("GET "+credits, "api.spend.read", a.credits)
+	on("POST "+credits, "api.spend.write", a.updateCredits)
+	on("GET "+credits+"/grants", "api.spend.read", a.listGrants)
+	on("POST "+credits+"/grants", "api.spend.write", a.createGrant)
+	on("GET "+credits+"/grants/{grant}", "api.spend.read", a.grant)
+	on("POST "+credits+"/grants/{grant}/activate", "api.spend.write", a.activateGrant)
+	on("POST "+credits+"/grants/{grant}/revoke", "api.spend.write", a.revokeGrant)
+	on("POST "+credits+"/refill", "api.spend.write", a.refill)
+	on("GET "+credits+"/entries", "api.spend.read", a.listEntries)
+	on("GET "+credits+"/trial_balance", "api.spend.read", a.trialBalance)
 }
 
 type credits struct {

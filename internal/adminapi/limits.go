@@ -11,14 +11,14 @@ import (
 // limitRoutes are OpenAI's rate limits of a project, and limits of every scope.
 func (a *API) limitRoutes(on func(pattern, scope string, h handler)) {
 	const project, limits = "/v1/organization/projects/{project_id}/rate_limits", "/gatehouse/v1/limits"
-	on("GET "+project, read, a.listProjectLimits)
-	on("POST "+project+"/{rate_limit_id}", write, a.updateProjectLimit)
+	on("GET "+project, "api.limits.read", a.listProjectLimits)
+	on("POST "+project+"/{rate_limit_id}", "api.limits.write", a.updateProjectLimit)
 
-	on("GET "+limits, read, a.listLimits)
-	on("POST "+limits, write, a.putLimit)
-	on("GET "+limits+"/{limit_id}", read, a.limit)
-	on("POST "+limits+"/{limit_id}", write, a.updateLimit)
-	on("DELETE "+limits+"/{limit_id}", write, a.removeLimit)
+	on("GET "+limits, "api.limits.read", a.listLimits)
+	on("POST "+limits, "api.limits.write", a.putLimit)
+	on("GET "+limits+"/{limit_id}", "api.limits.read", a.limit)
+	on("POST "+limits+"/{limit_id}", "api.limits.write", a.updateLimit)
+	on("DELETE "+limits+"/{limit_id}", "api.limits.write", a.removeLimit)
 }
 
 // noLimit stands in OpenAI's API for a rate that is not limited, in the two fields that are always there: the largest integer that

@@ -9,12 +9,8 @@ import (
 	"gatehouse/internal/store"
 )
 
-// The scopes a restricted admin key may have.
-const (
-	read  = "api.management.read"
-	write = "api.management.write"
-	usage = "api.usage.read"
-)
+// usage is the scope of what is measured.
+const usage = "api.usage.read"
 
 // routes is the table of everything the API serves.
 func (a *API) routes() {
@@ -24,39 +20,41 @@ func (a *API) routes() {
 	}
 	const org, prj = "/v1/organization", "/v1/organization/projects/{project_id}"
 
-	on("GET "+org+"/admin_api_keys", read, a.listAdminKeys)
-	on("POST "+org+"/admin_api_keys", write, a.createAdminKey)
-	on("GET "+org+"/admin_api_keys/{key_id}", read, a.adminKey)
-	on("DELETE "+org+"/admin_api_keys/{key_id}", write, a.deleteAdminKey)
+	on("GET "+org+"/admin_api_keys", "api.api_keys.read", a.listAdminKeys)
+	on("POST "+org+"/admin_api_keys", "api.api_keys.write", a.createAdminKey)
+	on("GET "+org+"/admin_api_keys/{key_id}", "api.api_keys.read", a.adminKey)
+	on("DELETE "+org+"/admin_api_keys/{key_id}", "api.api_keys.write", a.deleteAdminKey)
 
-	on("GET "+org+"/projects", read, a.listProjects)
-	on("POST "+org+"/projects", write, a.createProject)
-	on("GET "+prj, read, a.project)
-	on("POST "+prj, write, a.updateProject)
-	on("POST "+prj+"/archive", write, a.archiveProject)
+	on("GET "+org+"/projects", "api.projects.read", a.listProjects)
+	on("POST "+org+"/projects", "api.projects.write", a.createProject)
+	on("GET "+prj, "api.projects.read", a.project)
+	on("POST "+prj, "api.projects.write", a.updateProject)
+	on("POST "+prj+"/archive", "api.projects.write", a.archiveProject)
 
-	on("GET "+prj+"/service_accounts", read, a.listServiceAccounts)
-	on("POST "+prj+"/service_accounts", write, a.createServiceAccount)
-	on("GET "+prj+"/service_accounts/{account_id}", read, a.serviceAccount)
-	on("POST "+prj+"/service_accounts/{account_id}", write, a.updateServiceAccount)
-	on("DELETE "+prj+"/service_accounts/{account_id}", write, a.deleteServiceAccount)
-	on("POST "+prj+"/service_accounts/{account_id}/api_keys", write, a.createServiceAccountKey)
+	on("GET "+prj+"/service_accounts", "api.service_accounts.read", a.listServiceAccounts)
+	on("POST "+prj+"/service_accounts", "api.service_accounts.write", a.createServiceAccount)
+	on("GET "+prj+"/service_accounts/{account_id}", "api.service_accounts.read", a.serviceAccount)
+	on("POST "+prj+"/service_accounts/{account_id}", "api.service_accounts.write", a.updateServiceAccount)
+	on("DELETE "+prj+"/service_accounts/{account_id}", "api.service_accounts.write", a.deleteServiceAccount)
+	on("POST "+prj+"/service_accounts/{account_id}/api_keys", "api.service_accounts.write", a.createServiceAccountKey)
 
-	on("GET "+prj+"/api_keys", read, a.listProjectKeys)
-	on("GET "+prj+"/api_keys/{key_id}", read, a.projectKey)
-	on("POST "+prj+"/api_keys/{key_id}", write, a.updateProjectKey)
-	on("DELETE "+prj+"/api_keys/{key_id}", write, a.deleteProjectKey)
+	on("GET "+prj+"/api_keys", "api.api_keys.read", a.listProjectKeys)
+	on("GET "+prj+"/api_keys/{key_id}", "api.api_keys.read", a.projectKey)
+	on("POST "+prj+"/api_keys/{key_id}", "api.api_keys.write", a.updateProjectKey)
+	on("DELETE "+prj+"/api_keys/{key_id}", "api.api_keys.write", a.deleteProjectKey)
 
 	for i := range usageKinds {
 		on("GET "+org+"/usage/"+usageKinds[i].name, usage, a.measured(a.usageOf(&usageKinds[i])))
 	}
 	on("GET "+org+"/costs", usage, a.measured(a.costs))
 
-	on("GET "+org+"/audit_logs", read, a.listAuditLogs)
+	on("GET "+org+"/audit_logs", "api.audit_logs.read", a.listAuditLogs)
 
 	a.spendRoutes(on)
 	a.policyRoutes(on)
 	a.peopleRoutes(on)
+	a.groupRoutes(on)
+	a.roleRoutes(on)
 	a.limitRoutes(on)
 	a.ownRoutes(on)
 }

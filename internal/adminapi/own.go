@@ -3,6 +3,8 @@ package adminapi
 import (
 	"context"
 	"time"
+
+	"gatehouse"
 )
 
 func nowSeconds() int64 { return time.Now().Unix() }
@@ -10,49 +12,43 @@ func nowSeconds() int64 { return time.Now().Unix() }
 // ownRoutes are what OpenAI has no endpoint for.
 func (a *API) ownRoutes(on func(pattern, scope string, h handler)) {
 	const own = "/gatehouse/v1"
-	on("GET "+own+"/whoami", read, a.whoami)
+	on("GET "+own+"/whoami", "api.organization.read", a.whoami)
 
-	on("GET "+own+"/users", read, a.listUsers)
-	on("POST "+own+"/users", write, a.createUser)
-	on("POST "+own+"/users/{user_id}", write, a.updateUser)
-	on("DELETE "+own+"/users/{user_id}", write, a.removeUser)
-	on("GET "+own+"/projects/{project_id}/users", read, a.listMembers)
-	on("POST "+own+"/projects/{project_id}/users", write, a.addMember)
-	on("DELETE "+own+"/projects/{project_id}/users/{user_id}", write, a.removeMember)
-	on("POST "+own+"/projects/{project_id}", write, a.updateOwnProject)
+	on("POST "+own+"/users", "api.users.write", a.createUser)
+	on("POST "+own+"/projects/{project_id}", "api.projects.write", a.updateOwnProject)
 
-	on("GET "+own+"/keys", read, a.listKeys)
-	on("POST "+own+"/keys", write, a.createKey)
-	on("GET "+own+"/keys/{key_id}", read, a.key)
-	on("POST "+own+"/keys/{key_id}", write, a.updateKey)
-	on("DELETE "+own+"/keys/{key_id}", write, a.revokeKey)
-	on("POST "+own+"/keys/{key_id}/suspend", write, a.suspendKey)
-	on("POST "+own+"/keys/{key_id}/resume", write, a.resumeKey)
+	on("GET "+own+"/keys", "api.api_keys.read", a.listKeys)
+	on("POST "+own+"/keys", "api.api_keys.write", a.createKey)
+	on("GET "+own+"/keys/{key_id}", "api.api_keys.read", a.key)
+	on("POST "+own+"/keys/{key_id}", "api.api_keys.write", a.updateKey)
+	on("DELETE "+own+"/keys/{key_id}", "api.api_keys.write", a.revokeKey)
+	on("POST "+own+"/keys/{key_id}/suspend", "api.api_keys.write", a.suspendKey)
+	on("POST "+own+"/keys/{key_id}/resume", "api.api_keys.write", a.resumeKey)
 
-	on("GET "+own+"/resources", read, a.listResources)
-	on("POST "+own+"/resources", write, a.createResource)
-	on("GET "+own+"/resources/{resource_id}", read, a.resource)
-	on("POST "+own+"/resources/{resource_id}", write, a.updateResource)
-	on("DELETE "+own+"/resources/{resource_id}", write, a.removeResource)
-	on("POST "+own+"/resources/{resource_id}/regenerate_key", write, a.regenerateKey)
+	on("GET "+own+"/resources", "api.service_accounts.read", a.listResources)
+	on("POST "+own+"/resources", "api.service_accounts.write", a.createResource)
+	on("GET "+own+"/resources/{resource_id}", "api.service_accounts.read", a.resource)
+	on("POST "+own+"/resources/{resource_id}", "api.service_accounts.write", a.updateResource)
+	on("DELETE "+own+"/resources/{resource_id}", "api.service_accounts.write", a.removeResource)
+	on("POST "+own+"/resources/{resource_id}/regenerate_key", "api.service_accounts.write", a.regenerateKey)
 
-	on("GET "+own+"/upstreams", read, a.listUpstreams)
-	on("POST "+own+"/upstreams", write, a.putUpstream)
-	on("DELETE "+own+"/upstreams/{name}", write, a.removeUpstream)
-	on("GET "+own+"/deployments", read, a.listDeployments)
-	on("GET "+own+"/deployments/status", read, a.deploymentsStatus)
-	on("POST "+own+"/deployments", write, a.putDeployment)
-	on("DELETE "+own+"/deployments/{name}", write, a.removeDeployment)
-	on("GET "+own+"/prices", read, a.listPrices)
-	on("POST "+own+"/prices", write, a.putPrice)
-	on("GET "+own+"/prices/{price_id}", read, a.price)
-	on("DELETE "+own+"/prices/{price_id}", write, a.removePrice)
-	on("POST "+own+"/sealed_secrets", write, a.seal)
-	on("POST "+own+"/apply", write, a.apply)
+	on("GET "+own+"/upstreams", "api.routing.read", a.listUpstreams)
+	on("POST "+own+"/upstreams", "api.routing.write", a.putUpstream)
+	on("DELETE "+own+"/upstreams/{name}", "api.routing.write", a.removeUpstream)
+	on("GET "+own+"/deployments", "api.routing.read", a.listDeployments)
+	on("GET "+own+"/deployments/status", "api.routing.read", a.deploymentsStatus)
+	on("POST "+own+"/deployments", "api.routing.write", a.putDeployment)
+	on("DELETE "+own+"/deployments/{name}", "api.routing.write", a.removeDeployment)
+	on("GET "+own+"/prices", "api.spend.read", a.listPrices)
+	on("POST "+own+"/prices", "api.spend.write", a.putPrice)
+	on("GET "+own+"/prices/{price_id}", "api.spend.read", a.price)
+	on("DELETE "+own+"/prices/{price_id}", "api.spend.write", a.removePrice)
+	on("POST "+own+"/sealed_secrets", "api.routing.write", a.seal)
+	on("POST "+own+"/apply", gatehouse.ManagementWrite, a.apply)
 	a.alertRoutes(on)
 
-	on("GET "+own+"/organization", read, a.organization)
-	on("POST "+own+"/organization", write, a.updateOrganization)
+	on("GET "+own+"/organization", "api.organization.read", a.organization)
+	on("POST "+own+"/organization", "api.organization.write", a.updateOrganization)
 	a.budgetRoutes(on)
 	a.creditRoutes(on)
 

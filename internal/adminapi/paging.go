@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 
 	"gatehouse"
@@ -53,8 +54,63 @@ func shown[E, T any](element *E, err error, show func(*E) (T, string)) (any, err
 	return v, nil
 }
 
+// nextList is OpenAI's style C: the next page is asked for by what stands in next.
+type nextList[T any] struct {
+	Object  string  `json:"object"`
+	Data    []T     `json:"data"`
+	HasMore bool    `json:"has_more"`
+	Next    *string `json:"next"`
+}
+
+// nextListOf turns a page of E into a list of what show makes of each.
+func nextListOf[E, T any](elements []E, more bool, show func(*E) (T, string)) *nextList[T] {
+	l := &nextList[T]{Object: "list", Data: []T{}, HasMore: more}
+	for i := range elements {
+		v, id := show(&elements[i])
+		l.Data = append(l.Data, v)
+		if more && i == len(elements)-1 {
+			l.Next = &id
+		}
+	}
+	return l
+}
+
+// nextListed answers a list of style C, of which a page has most elements at most and fallback where the caller does not say.
+func nextListed[E, T any](c *call, most, fallback int64, get func(store.Page) ([]E, bool, error), show func(*E) (T, string)) (any, error) {
+	page, err := c.pageOf(false, 0, most, fallback)
+	if err != nil {
+		return nil, err
+	}
+	elements, more, err := get(page)
+	if err != nil {
+		return nil, err
+	}
+	return nextListOf(elements, more, show), nil
+}
+
+// cut returns the page of a list that is there as a whole.
+func cut[E any](all []E, page store.Page, id func(*E) string) ([]E, bool, error) {
+	if page.Desc {
+		slices.Reverse(all)
+	}
+	if page.After != "" {
+		at := slices.IndexFunc(all, func(e E) bool { return id(&e) == page.After })
+		if at < 0 {
+			return nil, false, gatehouse.InvalidParam("after", "Invalid 'after': no element of this list has the id '%s'.", clip(page.After, 128))
+		}
+		all = all[at+1:]
+	}
+	if len(all) > page.Limit {
+		return all[:page.Limit], true, nil
+	}
+	return all, false, nil
+}
+
 // page reads limit, after, before and order.
-func (c *call) page(descending bool) (store.Page, error) {
+func (c *call) page(descending bool) (store.Page, error) { return c.pageOf(descending, 1, 100, 20) }
+
+// pageOf is page with other bounds of limit. A limit of 0, which OpenAI allows in lists of style C, says nothing.
+func (c *call) pageOf(descending bool, least, most, fallback int64) (store.Page, error) {
 	q := c.URL.Query()
 	p := store.Page{After: q.Get("after"), Before: q.Get("before"), Limit: 20, Desc: descending}
 	if p.After != "" && p.Before != "" {
@@ -69,7 +125,10 @@ func (c *call) page(descending bool) (store.Page, error) {
 	default:
 		return p, gatehouse.InvalidParam("order", "Invalid 'order': must be 'asc' or 'desc'.")
 	}
-	n, err := integer(q, "limit", 1, 100, 20)
+	n, err := integer(q, "limit", least, most, fallback)
+	if n == 0 {
+		n = fallback
+	}
 	p.Limit = int(n)
 	return p, err
 }

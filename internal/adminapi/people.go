@@ -12,16 +12,16 @@ import (
 // peopleRoutes are OpenAI's users of the organization and of projects.
 func (a *API) peopleRoutes(on func(pattern, scope string, h handler)) {
 	const users, members = "/v1/organization/users", "/v1/organization/projects/{project_id}/users"
-	on("GET "+users, read, a.listUsers)
-	on("GET "+users+"/{user_id}", read, a.user)
-	on("POST "+users+"/{user_id}", write, a.updateUser)
-	on("DELETE "+users+"/{user_id}", write, a.removeUser)
+	on("GET "+users, "api.users.read", a.listUsers)
+	on("GET "+users+"/{user_id}", "api.users.read", a.user)
+	on("POST "+users+"/{user_id}", "api.users.write", a.updateUser)
+	on("DELETE "+users+"/{user_id}", "api.users.write", a.removeUser)
 
-	on("GET "+members, read, a.listMembers)
-	on("POST "+members, write, a.addMember)
-	on("GET "+members+"/{user_id}", read, a.member)
-	on("POST "+members+"/{user_id}", write, a.updateMember)
-	on("DELETE "+members+"/{user_id}", write, a.removeMember)
+	on("GET "+members, "api.users.read", a.listMembers)
+	on("POST "+members, "api.users.write", a.addMember)
+	on("GET "+members+"/{user_id}", "api.users.read", a.member)
+	on("POST "+members+"/{user_id}", "api.users.write", a.updateMember)
+	on("DELETE "+members+"/{user_id}", "api.users.write", a.removeMember)
 }
 
 // user is OpenAI's: a person in the organization.
@@ -129,10 +129,18 @@ func (a *API) updateUser(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if req.RoleID != nil {
-		return nil, gatehouse.InvalidParam("role_id", "This installation has no custom roles. Use 'role', which is owner or reader.")
-	}
 	id := c.PathValue("user_id")
+	if req.RoleID != nil {
+		if req.Role != nil {
+			return nil, gatehouse.InvalidParam("role_id", "Only one of 'role' and 'role_id' may be given.")
+		}
+		if v, level := gatehouse.PredefinedRole(*req.RoleID); v != nil && level == gatehouse.OrganizationLevel {
+			role := gatehouse.Role(v.Name)
+			req.Role = &role
+		} else if _, err := a.cfg.Admin.AssignRole(ctx, c.who, "", id, "", *req.RoleID); err != nil {
+			return nil, err
+		}
+	}
 	_, effect, err := a.cfg.Admin.UpdateUser(ctx, c.who, id, admin.UserUpdate{Role: optional(req.Role), TechnicalLevel: optional(req.TechnicalLevel), DeveloperPersona: optional(req.DeveloperPersona)})
 	if err != nil {
 		return nil, err

@@ -10,15 +10,15 @@ import (
 // policyRoutes are OpenAI's settings of what a project's requests may do, and of what is kept of them.
 func (a *API) policyRoutes(on func(pattern, scope string, h handler)) {
 	const org, project = "/v1/organization", "/v1/organization/projects/{project_id}"
-	on("GET "+project+"/model_permissions", read, a.modelPermissions)
-	on("POST "+project+"/model_permissions", write, a.updateModelPermissions)
-	on("DELETE "+project+"/model_permissions", write, a.deleteModelPermissions)
-	on("GET "+project+"/hosted_tool_permissions", read, a.toolPermissions)
-	on("POST "+project+"/hosted_tool_permissions", write, a.updateToolPermissions)
-	on("GET "+project+"/data_retention", read, a.projectRetention)
-	on("POST "+project+"/data_retention", write, a.updateProjectRetention)
-	on("GET "+org+"/data_retention", read, a.dataRetention)
-	on("POST "+org+"/data_retention", write, a.updateDataRetention)
+	on("GET "+project+"/model_permissions", "api.policies.read", a.modelPermissions)
+	on("POST "+project+"/model_permissions", "api.policies.write", a.updateModelPermissions)
+	on("DELETE "+project+"/model_permissions", "api.policies.write", a.deleteModelPermissions)
+	on("GET "+project+"/hosted_tool_permissions", "api.policies.read", a.toolPermissions)
+	on("POST "+project+"/hosted_tool_permissions", "api.policies.write", a.updateToolPermissions)
+	on("GET "+project+"/data_retention", "api.policies.read", a.projectRetention)
+	on("POST "+project+"/data_retention", "api.policies.write", a.updateProjectRetention)
+	on("GET "+org+"/data_retention", "api.policies.read", a.dataRetention)
+	on("POST "+org+"/data_retention", "api.policies.write", a.updateDataRetention)
 }
 
 type modelPermissions struct {

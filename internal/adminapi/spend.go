@@ -11,14 +11,14 @@ import (
 // spendRoutes are OpenAI's spend limits and spend alerts, of the organization and of a project.
 func (a *API) spendRoutes(on func(pattern, scope string, h handler)) {
 	for _, of := range []string{"/v1/organization", "/v1/organization/projects/{project_id}"} {
-		on("GET "+of+"/spend_limit", read, a.spendLimit)
-		on("POST "+of+"/spend_limit", write, a.setSpendLimit)
-		on("DELETE "+of+"/spend_limit", write, a.deleteSpendLimit)
-		on("GET "+of+"/spend_alerts", read, a.listSpendAlerts)
-		on("POST "+of+"/spend_alerts", write, a.createSpendAlert)
-		on("GET "+of+"/spend_alerts/{alert_id}", read, a.spendAlert)
-		on("POST "+of+"/spend_alerts/{alert_id}", write, a.updateSpendAlert)
-		on("DELETE "+of+"/spend_alerts/{alert_id}", write, a.deleteSpendAlert)
+		on("GET "+of+"/spend_limit", "api.spend.read", a.spendLimit)
+		on("POST "+of+"/spend_limit", "api.spend.write", a.setSpendLimit)
+		on("DELETE "+of+"/spend_limit", "api.spend.write", a.deleteSpendLimit)
+		on("GET "+of+"/spend_alerts", "api.spend.read", a.listSpendAlerts)
+		on("POST "+of+"/spend_alerts", "api.spend.write", a.createSpendAlert)
+		on("GET "+of+"/spend_alerts/{alert_id}", "api.spend.read", a.spendAlert)
+		on("POST "+of+"/spend_alerts/{alert_id}", "api.spend.write", a.updateSpendAlert)
+		on("DELETE "+of+"/spend_alerts/{alert_id}", "api.spend.write", a.deleteSpendAlert)
 	}
 }
 

@@ -268,9 +268,6 @@ func TestAllowedAddresses(t *testing.T) {
 // Each change ends what depended on it, for new requests and for those on their way, and its undoing brings it back.
 func TestAuthorityOnlyNarrows(t *testing.T) {
 	now := func() gatehouse.Millis { return gatehouse.MillisOf(time.Now()) }
-	saveUser := func(w *world, u *gatehouse.User) {
-		w.update(gatehouse.SubjectUser, u.ID, func(tx *store.Tx) error { return tx.SaveUser(u) })
-	}
 	for name, c := range map[string]struct {
 		class  gatehouse.Class
 		narrow func(*world, *issued)
@@ -314,8 +311,6 @@ func TestAuthorityOnlyNarrows(t *testing.T) {
 			m := &gatehouse.ProjectUser{Project: w.project.ID, User: w.member.ID, Role: gatehouse.RoleNone, Rev: 1}
 			w.update(gatehouse.SubjectProjectUser, m.Project+"/"+m.User, func(tx *store.Tx) error { return tx.SaveProjectUser(m) })
 		}, nil, "owner_left_project", authn.OwnerLeftProject},
-		"owner no more": {gatehouse.ClassAdmin, func(w *world, _ *issued) { w.owner.Role = gatehouse.RoleReader; saveUser(w, w.owner) },
-			func(w *world, _ *issued) { w.owner.Role = gatehouse.RoleOwner; saveUser(w, w.owner) }, "owner_role", authn.OwnerRole},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -414,6 +409,9 @@ func TestAuthorize(t *testing.T) {
 			must(t, w.auth.Authenticate(c.key.in(), &id))
 		}
 		err := w.auth.Authorize(&id, c.scope, c.model)
+		if c.key == admin {
+			err = w.auth.AuthorizeAdmin(&id, c.scope, "")
+		}
 		if c.rule == "" {
 			if err != nil {
 				t.Errorf("%s: %v", c.name, err)
@@ -427,6 +425,79 @@ func TestAuthorize(t *testing.T) {
 	if err := w.auth.Authorize(&id, "model.request", "`\x1b[31m\n"+strings.Repeat("x", 5000)); err == nil || len(err.Error()) > 500 || strings.ContainsAny(err.Error(), "\x1b\n") {
 		t.Errorf("a client's model stands in the message as it came: %q", err)
 	}
+}
+
+func saveUser(w *world, u *gatehouse.User) {
+	w.update(gatehouse.SubjectUser, u.ID, func(tx *store.Tx) error { return tx.SaveUser(u) })
+}
+
+// TestAdminKeyOfAnOwnerNoMore: an admin key may do what its owner's role permits at the moment, whatever it was when the key was made.
+func TestAdminKeyOfAnOwnerNoMore(t *testing.T) {
+	w := newWorld(t)
+	k := w.issue(gatehouse.ClassAdmin)
+	var id authn.Identity
+	must(t, w.auth.AuthenticateAdmin(k.in(), &id))
+	must(t, w.auth.AuthorizeAdmin(&id, "api.users.write", ""))
+	w.owner.Role = gatehouse.RoleReader
+	saveUser(w, w.owner)
+	refusal(t, "recheck", w.auth.Recheck(&id), k.in(), gatehouse.Forbidden, "missing_scope", authn.OwnerRole)
+	must(t, w.auth.AuthenticateAdmin(k.in(), &id))
+	refusal(t, "a reader", w.auth.AuthorizeAdmin(&id, "api.users.write", ""), k.in(), gatehouse.Forbidden, "missing_scope", authn.OwnerRole)
+	refusal(t, "a reader in a project", w.auth.AuthorizeAdmin(&id, "api.routing.read", w.project.ID), k.in(), gatehouse.Forbidden, "missing_scope", authn.OwnerRole)
+	w.owner.Role = gatehouse.RoleOwner
+	saveUser(w, w.owner)
+	must(t, w.auth.AuthorizeAdmin(&id, "api.users.write", ""))
+}
+
+// TestRolesThroughGroups: somebody who is no member of a project has what a role permits that a group is assigned there, for as long as
+// the group has the role, the role permits it, and they are in the group.
+func TestRolesThroughGroups(t *testing.T) {
+	w := newWorld(t)
+	group := &gatehouse.Group{ID: "group_1", Organization: w.project.Organization, Name: "callers"}
+	in := &gatehouse.GroupUser{Group: group.ID, User: w.stranger.ID, Organization: w.project.Organization}
+	role := &gatehouse.AccessRole{ID: "role_1", Organization: w.project.Organization, Project: w.project.ID, Name: "caller", Permissions: []string{"api.files.read", "model.request"}}
+	of := &gatehouse.RoleAssignment{ID: "role_assignment_1", Organization: w.project.Organization, Project: w.project.ID, Role: role.ID, Group: group.ID}
+	k := w.issue(gatehouse.ClassProject, func(k *gatehouse.Key) { k.OwnerUser = w.stranger.ID })
+	var id authn.Identity
+	refused := func(name string, err error, code string, rule authn.Rule) {
+		t.Helper()
+		refusal(t, name, err, k.in(), gatehouse.Unauthenticated, code, rule)
+	}
+	outside := func(name string) {
+		t.Helper()
+		refused(name, w.auth.Authenticate(k.in(), &id), "owner_left_project", authn.OwnerLeftProject)
+	}
+	outside("before anything")
+	w.update(gatehouse.SubjectGroup, group.ID, func(tx *store.Tx) error { return tx.CreateGroup(group) })
+	w.update(gatehouse.SubjectGroupUser, group.ID+"/"+in.User, func(tx *store.Tx) error { return tx.CreateGroupUser(in) })
+	w.update(gatehouse.SubjectRole, role.ID, func(tx *store.Tx) error { return tx.CreateRole(role) })
+	outside("in a group without a role")
+	w.update(gatehouse.SubjectAssignment, of.ID, func(tx *store.Tx) error { return tx.CreateAssignment(of) })
+	must(t, w.auth.Authenticate(k.in(), &id))
+	must(t, w.auth.Authorize(&id, "api.files.read", ""))
+	refused("what the role does not permit", w.auth.Authorize(&id, "api.files.write", ""), "missing_scope", authn.OwnerRole)
+	must(t, w.auth.Authorize(&id, "model.request", "gpt-4o"))
+	must(t, w.auth.Recheck(&id))
+
+	role.Permissions = []string{"api.files.read"}
+	w.update(gatehouse.SubjectRole, role.ID, func(tx *store.Tx) error { return tx.SaveRole(role) })
+	refused("the role permits less", w.auth.Recheck(&id), "missing_scope", authn.OwnerRole)
+	role.Permissions = []string{"model.request"}
+	w.update(gatehouse.SubjectRole, role.ID, func(tx *store.Tx) error { return tx.SaveRole(role) })
+	must(t, w.auth.Recheck(&id))
+
+	in.RemovedAt = gatehouse.MillisOf(time.Now())
+	w.update(gatehouse.SubjectGroupUser, group.ID+"/"+in.User, func(tx *store.Tx) error { return tx.SaveGroupUser(in) })
+	refused("out of the group", w.auth.Recheck(&id), "owner_left_project", authn.OwnerLeftProject)
+	outside("out of the group")
+	in.RemovedAt = 0
+	w.update(gatehouse.SubjectGroupUser, group.ID+"/"+in.User, func(tx *store.Tx) error { return tx.SaveGroupUser(in) })
+	must(t, w.auth.Authenticate(k.in(), &id))
+	must(t, w.auth.Authorize(&id, "model.request", ""))
+	of.RemovedAt = gatehouse.MillisOf(time.Now())
+	w.update(gatehouse.SubjectAssignment, of.ID, func(tx *store.Tx) error { return tx.SaveAssignment(of) })
+	refused("the group has the role no more", w.auth.Recheck(&id), "owner_left_project", authn.OwnerLeftProject)
+	outside("the group has the role no more")
 }
 
 // Wrong secrets are limited for each address and each id, known or not, and the right secret is never held up.

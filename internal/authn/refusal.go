@@ -110,7 +110,7 @@ func keySuspended() *gatehouse.Error {
 }
 
 func adminKeyOnData() *gatehouse.Error {
-	return refused(KeyClass, "missing_scope", "You have insufficient permissions for this operation. Missing scopes: %s. This is an admin key: it administers and cannot call models. Use a project, service account or user key.", modelRequest)
+	return refused(KeyClass, "missing_scope", "You have insufficient permissions for this operation. Missing scopes: %s. This is an admin key: it administers and cannot call models. Use a project, service account or user key.", gatehouse.ModelRequest)
 }
 
 func notAdminKey() *gatehouse.Error {
@@ -127,8 +127,16 @@ func missingScope(pl plane, scope string) *gatehouse.Error {
 	return e
 }
 
-func viewerOnly(scope string) *gatehouse.Error {
-	return refused(OwnerRole, "missing_scope", "You have insufficient permissions for this operation. Missing scopes: %s. The owner of this API key is a viewer in the project and may only read. Ask the administrator of this gateway for the role member.", scope)
+func roleLacks(pl plane, scope string) *gatehouse.Error {
+	where := "project"
+	if pl == adminPlane {
+		where = "organization"
+	}
+	e := refused(OwnerRole, "missing_scope", "You have insufficient permissions for this operation. Missing scopes: %s. The owner of this API key has no role in the %s that includes it. Ask an owner of the organization for one (gatehouse roles assign).", scope, where)
+	if pl == adminPlane {
+		e.Kind = gatehouse.Forbidden
+	}
+	return e
 }
 
 func modelRefused(model string) *gatehouse.Error {
@@ -148,10 +156,6 @@ func ownerRemoved(what string) *gatehouse.Error {
 
 func ownerLeft(project string) *gatehouse.Error {
 	return refused(OwnerLeftProject, "owner_left_project", "This API key does not work, because its owner is not a member of project %s. It works again when the administrator of this gateway adds the owner back to the project.", project)
-}
-
-func ownerNotOwner() *gatehouse.Error {
-	return refused(OwnerRole, "owner_role", "This admin key does not work, because the user it belongs to is not an owner of the organization. It works again when that user is given the role owner.")
 }
 
 func accountWithoutRole() *gatehouse.Error {

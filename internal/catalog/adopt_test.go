@@ -43,6 +43,7 @@ func fillTables(r *replica) {
 	r.putUser(&gatehouse.User{ID: "user-1", Organization: "org-2", Rev: 1})
 	r.putMember(&gatehouse.ProjectUser{Project: "proj_1", User: "user-1", Rev: 1})
 	r.putAccount(&gatehouse.ServiceAccount{ID: "svc_acct_1", Organization: "org-2", Project: "proj_1", Rev: 1})
+	r.putGroup(&gatehouse.Group{ID: "group_1", Organization: "org-2", Rev: 1})
 	r.putBudget(&gatehouse.Budget{ID: "budget_1", Organization: "org-2", Rev: 1})
 	r.compile()
 	r.putResource(&gatehouse.Resource{ID: "res_1", Organization: "org-2", Project: "proj_1", Rev: 1})

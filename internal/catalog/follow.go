@@ -241,6 +241,19 @@ func readSubject(tx *store.Tx, kind gatehouse.SubjectKind, id string) (func(*rep
 		project, user, _ := strings.Cut(id, "/")
 		m, err := tx.ProjectUser(project, user)
 		return applying(m, err, (*replica).putMember, func(r *replica) { r.members.remove(memberID{project, user}) })
+	case gatehouse.SubjectGroup:
+		g, err := tx.Group(id)
+		return applying(g, err, (*replica).putGroup, func(r *replica) { r.dropAccess(func(a *accessRows) { delete(a.groups, id) }) })
+	case gatehouse.SubjectGroupUser:
+		group, user, _ := strings.Cut(id, "/")
+		m, err := tx.GroupUser(group, user)
+		return applying(m, err, (*replica).putGroupUser, func(r *replica) { r.dropAccess(func(a *accessRows) { delete(a.users, groupUserID{group, user}) }) })
+	case gatehouse.SubjectRole:
+		v, err := tx.Role(id)
+		return applying(v, err, (*replica).putRole, func(r *replica) { r.dropAccess(func(a *accessRows) { delete(a.roles, id) }) })
+	case gatehouse.SubjectAssignment:
+		a, err := tx.Assignment(id)
+		return applying(a, err, (*replica).putAssignment, func(r *replica) { r.dropAccess(func(a *accessRows) { delete(a.assignments, id) }) })
 	case gatehouse.SubjectServiceAccount:
 		a, err := tx.ServiceAccount(id)
 		return applying(a, err, (*replica).putAccount, func(r *replica) { r.accounts.remove(id) })

@@ -90,11 +90,13 @@ func (r *replica) adopt(from *replica) {
 	r.routes.adopt(&from.routes)
 	r.budgets.adopt(&from.budgets)
 	r.limits.adopt(&from.limits)
+	r.access.adopt(&from.access)
 	// Compilations go on counting: a later one must not look older than one of before.
 	from.compiled += r.compiled
 	r.parts, r.stale, r.compiled, r.policies = from.parts, from.stale, from.compiled, from.policies
 	r.budgetRows, r.unbudgeted = from.budgetRows, from.unbudgeted
 	r.limitRows, r.staleLimits = from.limitRows, from.staleLimits
+	r.accessRows, r.staleAccess = from.accessRows, from.staleAccess
 	r.priceRows, r.stalePrices = from.priceRows, from.stalePrices
 }
 

@@ -20,6 +20,7 @@ type replica struct {
 	routes        table[string, routing]
 	budgets       table[string, budgeting]
 	limits        table[string, limits]
+	access        table[string, access]
 
 	// The rest is the writer's own.
 	parts       map[string]*parts                       // by organization
@@ -29,6 +30,8 @@ type replica struct {
 	unbudgeted  map[string]bool                         // organizations whose budgets are to be compiled
 	limitRows   map[string]map[string]*gatehouse.Limit  // by organization and id, removed ones too
 	staleLimits map[string]bool                         // organizations whose limits are to be compiled
+	accessRows  map[string]*accessRows                  // by organization
+	staleAccess map[string]bool                         // organizations whose access is to be compiled
 	priceRows   map[string]*gatehouse.Price             // by id, removed ones too
 	stalePrices bool                                    // they are to be handed on
 	policies    map[string]*Policy
@@ -50,6 +53,9 @@ func newReplica() *replica {
 		budgetRows:    map[string]map[string]*gatehouse.Budget{},
 		unbudgeted:    map[string]bool{},
 		limits:        newTable(hashString, func(l *limits) string { return l.organization }, func(l *limits) int64 { return l.rev }),
+		access:        newTable(hashString, func(a *access) string { return a.organization }, func(a *access) int64 { return a.rev }),
+		accessRows:    map[string]*accessRows{},
+		staleAccess:   map[string]bool{},
 		parts:         map[string]*parts{},
 		limitRows:     map[string]map[string]*gatehouse.Limit{},
 		staleLimits:   map[string]bool{},
@@ -189,8 +195,8 @@ func (r *replica) partsOf(organization string) *parts {
 	return p
 }
 
-// compile renews the routing of the organizations whose upstreams or deployments changed, and the budgets and limits of those whose
-// budgets or limits did.
+// compile renews the routing of the organizations whose upstreams or deployments changed, and the budgets, limits and access of
+// those of which something else did.
 func (r *replica) compile() {
 	for organization := range r.stale {
 		r.compiled++
@@ -207,6 +213,11 @@ func (r *replica) compile() {
 		r.limits.put(compileLimits(organization, r.limitRows[organization], r.compiled))
 	}
 	clear(r.staleLimits)
+	for organization := range r.staleAccess {
+		r.compiled++
+		r.access.put(r.accessRows[organization].compile(organization, r.compiled))
+	}
+	clear(r.staleAccess)
 }
 
 // The functions below return the one copy of an id that a table holds already, so that the many rows that name it share it.

@@ -1,8 +1,6 @@
 package dialect
 
 import (
-	"strings"
-
 	"gatehouse"
 	"gatehouse/internal/dialect/strictjson"
 	"gatehouse/internal/dialect/usage"
@@ -16,8 +14,8 @@ type Hosted struct {
 	Stored string
 }
 
-// Hosted returns the hosted tools that a scanned body asks for, whatever it asks for them with. Tools that run at the caller, and
-// kinds that nobody knows, are none; model says which tools a model brings along by itself.
+// Hosted returns the hosted tools that a scanned body asks for, whatever it asks for them with. Tools that run at the caller are none,
+// and one of a type that nobody knows may be any; ModelTools says which tools a model brings along by itself.
 func (o *Op) Hosted(r *strictjson.Result) Hosted {
 	at := &o.At
 	var h Hosted
@@ -30,7 +28,7 @@ func (o *Op) Hosted(r *strictjson.Result) Hosted {
 			own = f.Span
 		case f.Field == at.AnyToolType:
 			if kind, ok := r.Text(f.Span); ok {
-				h.Tools |= toolOf(kind)
+				h.Tools |= ToolOf(kind).Permission()
 			} else {
 				h.Tools = gatehouse.AllTools // what is no text may mean anything
 			}
@@ -40,7 +38,7 @@ func (o *Op) Hosted(r *strictjson.Result) Hosted {
 		h.Tools |= gatehouse.ToolWebSearch
 	}
 	switch {
-	case o.Usage == usage.Responses || o.Name == "responses.input_tokens" || o.Name == "responses.compact":
+	case o.Usage == usage.Responses || o.Name == "responses.input_tokens": // which uses nothing, and reads what it names
 		if k := r.Span(at.Prompt).Kind; k != 0 && k != strictjson.Null {
 			h.Stored = "prompt"
 		}
@@ -51,24 +49,6 @@ func (o *Op) Hosted(r *strictjson.Result) Hosted {
 		h.Tools |= gatehouse.ToolCodeInterpreter
 	}
 	return h
-}
-
-// toolOf returns the tool of a type as OpenAI's API spells it, 0 for one that runs at the caller.
-func toolOf(kind string) gatehouse.ToolSet {
-	switch kind {
-	case "file_search", "retrieval": // the first Assistants called it so
-		return gatehouse.ToolFileSearch
-	case "code_interpreter", "shell":
-		return gatehouse.ToolCodeInterpreter
-	case "image_generation":
-		return gatehouse.ToolImageGeneration
-	case "mcp":
-		return gatehouse.ToolMCP
-	}
-	if strings.HasPrefix(kind, "web_search") {
-		return gatehouse.ToolWebSearch
-	}
-	return 0
 }
 
 // ModelTools returns the tools that a model runs with every request of a shape: those that search the web say so in their name.

@@ -111,6 +111,7 @@ var hosted = []struct {
 	{"responses, pictures", "/v1/responses", `{"model":"gpt-4o","input":"x","tools":[{"type":"image_generation"}]}`, gatehouse.ToolImageGeneration, "tools"},
 	{"responses, an item's tools", "/v1/responses", `{"model":"gpt-4o","input":[{"type":"additional_tools","tools":[{"type":"mcp","server_url":"https://mcp.example.com"}]}]}`, gatehouse.ToolMCP, "model"},
 	{"a tool whose type is no text", "/v1/responses", `{"model":"gpt-4o","input":"x","tools":[{"type":["mcp"]}]}`, gatehouse.ToolMCP, "tools"},
+	{"a tool of a type that nobody knows", "/v1/responses", `{"model":"gpt-4o","input":"x","tools":[{"type":"deep_crawl"}]}`, gatehouse.ToolMCP, "tools"},
 	{"chat, web search options", "/v1/chat/completions", `{"model":"gpt-4o","messages":[],"web_search_options":{}}`, gatehouse.ToolWebSearch, "web_search_options"},
 	{"chat, a search model", "/v1/chat/completions", `{"model":"gpt-4o-search-preview","messages":[]}`, gatehouse.ToolWebSearch, "model"},
 	{"chat, a search model by another name", "/v1/chat/completions", `{"model":"lookup","messages":[]}`, gatehouse.ToolWebSearch, "model"},
@@ -140,7 +141,7 @@ func TestDeniedHostedTools(t *testing.T) {
 			if n := len(up.Requests()); n != before {
 				t.Error("it reached the upstream")
 			}
-			if strings.HasPrefix(c.name, "a stored prompt") || strings.HasPrefix(c.name, "a run with") || strings.HasPrefix(c.name, "a tool whose") {
+			if strings.HasPrefix(c.name, "a stored prompt") || strings.HasPrefix(c.name, "a run with") || strings.HasPrefix(c.name, "a tool whose") || strings.HasPrefix(c.name, "a tool of a type") {
 				return // refused whatever is denied
 			}
 			g.policy(admin.PolicyUpdate{Deny: gatehouse.AllTools, Allow: gatehouse.AllTools})
@@ -153,7 +154,7 @@ func TestDeniedHostedTools(t *testing.T) {
 	}
 	g.policy(admin.PolicyUpdate{Deny: gatehouse.AllTools})
 	for name, body := range map[string]string{
-		"tools of the caller": `{"model":"gpt-4o","messages":[],"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"tools":{"type":"array","items":{"type":"mcp"}}}}}},{"type":"custom"}]}`,
+		"tools of the caller": `{"model":"gpt-4o","messages":[],"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"tools":{"type":"array","items":{"type":"mcp"}}}}}},{"type":"custom"},{"type":"tool_search"}]}`,
 		"metadata":            `{"model":"gpt-4o","messages":[],"metadata":{"tools":[{"type":"mcp"}]}}`,
 	} {
 		if a := g.do("POST", "/v1/chat/completions", body); a.status != 200 {

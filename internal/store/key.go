@@ -114,11 +114,18 @@ func (tx *Tx) EachKey(fn func(*gatehouse.Key) error) error {
 	return each(tx, "keys", scanKey, fn, keySelect)
 }
 
-// CountActiveAdminKeys returns how many admin keys of an organization can be used now. Inside Update the answer holds until
+// LastUsedBy returns when any of a user's keys, those that were revoked too, was last used; 0: never.
+func (tx *Tx) LastUsedBy(user string) (gatehouse.Millis, error) {
+	n, err := tx.number("last use", `SELECT COALESCE(MAX(u.last_used_at), 0) FROM keys k JOIN key_use u ON u.key_id = k.id WHERE k.owner_user = $1`, user)
+	return gatehouse.Millis(n), err
+}
+
+// CountActiveAdminKeys returns how many admin keys of an organization can be used now and can do everything: without scopes, and of an
+// owner or of nobody. Inside Update the answer holds until
 // commit, as with CountActiveOwners.
 func (tx *Tx) CountActiveAdminKeys(organization string) (int64, error) {
 	const query = `SELECT COUNT(*) FROM keys WHERE organization = $1 AND class = 'a' AND revoked_at = 0 AND suspended_at = 0
-		AND (expires_at = 0 OR expires_at > $2)`
+		AND (expires_at = 0 OR expires_at > $2) AND scopes = '' AND (owner_user IS NULL OR EXISTS (SELECT 1 FROM users u WHERE u.id = keys.owner_user AND u.role = 'owner' AND u.removed_at = 0))`
 	if err := tx.serial("count admin keys", organization); err != nil {
 		return 0, err
 	}

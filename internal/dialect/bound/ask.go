@@ -66,21 +66,21 @@ const (
 	anyTool = WebSearch | WebSearchPreview | FileSearch | Container | ImageTool | OtherTool
 )
 
-// hosted says of a tool's type what it costs beside tokens. Types that run at the caller are Tools(0); any other is OtherTool.
-var hosted = map[string]Tools{
-	"function": 0, "custom": 0, "namespace": 0, "local_shell": 0, "apply_patch": 0, "computer": 0, "computer_use": 0, "computer_use_preview": 0,
-	"file_search": FileSearch, "code_interpreter": Container, "shell": Container, "image_generation": ImageTool, "mcp": OtherTool,
-}
-
-func toolOf(kind string) Tools {
-	if t, ok := hosted[kind]; ok {
-		return t
-	}
-	switch {
-	case strings.HasPrefix(kind, "web_search_preview"):
-		return WebSearchPreview
-	case strings.HasPrefix(kind, "web_search"):
+// hosted returns what a tool costs beside tokens: nothing where it runs at the caller.
+func hosted(t dialect.Tool) Tools {
+	switch t {
+	case dialect.CallerTool:
+		return 0
+	case dialect.WebSearchTool:
 		return WebSearch
+	case dialect.WebSearchPreview:
+		return WebSearchPreview
+	case dialect.FileSearchTool:
+		return FileSearch
+	case dialect.ContainerTool:
+		return Container
+	case dialect.ImageTool:
+		return ImageTool
 	}
 	return OtherTool
 }
@@ -309,7 +309,7 @@ func (a *Ask) found(r role, f *strictjson.Result, s strictjson.Span) {
 		if !ok {
 			kind = "?" // what is no text may mean anything
 		}
-		a.Hosted |= toolOf(kind)
+		a.Hosted |= hosted(dialect.ToolOf(kind))
 	case toolSize:
 		a.Tool.Size = greater(a.Tool.Size, f, s)
 	case toolQuality:

@@ -86,6 +86,61 @@ func testEntities(t *testing.T, db *store.DB) {
 			rename: func(m *gatehouse.ProjectUser) { m.User = "user-none" },
 		})
 	})
+	t.Run("Group", func(t *testing.T) {
+		run(t, db, entity[gatehouse.Group]{
+			value: func() *gatehouse.Group {
+				return &gatehouse.Group{ID: "group_x", Organization: "org-a", Name: "Größe", CreatedAt: 5}
+			},
+			change: func(g *gatehouse.Group) { g.Name, g.RemovedAt = "n", 9 },
+			rev:    func(g *gatehouse.Group) *int64 { return &g.Rev },
+			create: (*store.Tx).CreateGroup, save: (*store.Tx).SaveGroup, each: (*store.Tx).EachGroup,
+			get:    func(tx *store.Tx, g *gatehouse.Group) (*gatehouse.Group, error) { return tx.Group(g.ID) },
+			rename: func(g *gatehouse.Group) { g.ID = "group_none" },
+		})
+	})
+	t.Run("GroupUser", func(t *testing.T) {
+		change(t, db, func(tx *store.Tx) error {
+			return tx.CreateGroup(&gatehouse.Group{ID: "group_y", Organization: "org-a", Name: "y"})
+		})
+		run(t, db, entity[gatehouse.GroupUser]{
+			value: func() *gatehouse.GroupUser {
+				return &gatehouse.GroupUser{Group: "group_y", User: "user-a", Organization: "org-a", AddedAt: 5}
+			},
+			change: func(m *gatehouse.GroupUser) { m.AddedAt, m.RemovedAt = 6, 9 },
+			rev:    func(m *gatehouse.GroupUser) *int64 { return &m.Rev },
+			create: (*store.Tx).CreateGroupUser, save: (*store.Tx).SaveGroupUser, each: (*store.Tx).EachGroupUser,
+			get: func(tx *store.Tx, m *gatehouse.GroupUser) (*gatehouse.GroupUser, error) {
+				return tx.GroupUser(m.Group, m.User)
+			},
+			rename: func(m *gatehouse.GroupUser) { m.User = "user-none" },
+		})
+	})
+	t.Run("AccessRole", func(t *testing.T) {
+		run(t, db, entity[gatehouse.AccessRole]{
+			value: func() *gatehouse.AccessRole {
+				return &gatehouse.AccessRole{ID: "role_x", Organization: "org-a", Project: "proj_1", Name: "r", Description: "ü", Permissions: []string{"a", "b\"<"}, CreatedAt: 5}
+			},
+			change: func(v *gatehouse.AccessRole) { v.Name, v.Description, v.Permissions, v.RemovedAt = "n", "", nil, 9 },
+			rev:    func(v *gatehouse.AccessRole) *int64 { return &v.Rev },
+			create: (*store.Tx).CreateRole, save: (*store.Tx).SaveRole, each: (*store.Tx).EachRole,
+			get:    func(tx *store.Tx, v *gatehouse.AccessRole) (*gatehouse.AccessRole, error) { return tx.Role(v.ID) },
+			rename: func(v *gatehouse.AccessRole) { v.ID = "role_none" },
+		})
+	})
+	t.Run("RoleAssignment", func(t *testing.T) {
+		run(t, db, entity[gatehouse.RoleAssignment]{
+			value: func() *gatehouse.RoleAssignment {
+				return &gatehouse.RoleAssignment{ID: "role_assignment_x", Organization: "org-a", Project: "proj_1", Role: "role_x", Group: "group_y", By: "user-a", CreatedAt: 5}
+			},
+			change: func(a *gatehouse.RoleAssignment) { a.RemovedAt = 9 },
+			rev:    func(a *gatehouse.RoleAssignment) *int64 { return &a.Rev },
+			create: (*store.Tx).CreateAssignment, save: (*store.Tx).SaveAssignment, each: (*store.Tx).EachAssignment,
+			get: func(tx *store.Tx, a *gatehouse.RoleAssignment) (*gatehouse.RoleAssignment, error) {
+				return tx.Assignment(a.ID)
+			},
+			rename: func(a *gatehouse.RoleAssignment) { a.ID = "role_assignment_none" },
+		})
+	})
 	t.Run("ServiceAccount", func(t *testing.T) {
 		run(t, db, entity[gatehouse.ServiceAccount]{
 			value: func() *gatehouse.ServiceAccount {

@@ -80,6 +80,38 @@ func listers() []lister {
 				list, more, err := tx.ProjectUsers("proj_1", p)
 				return ids(list, func(m *gatehouse.ProjectUser) string { return m.User }), more, err
 			}, "user-a"},
+		{"Groups", func(i int) string { return fmt.Sprintf("group_%02d", i) },
+			func(tx *store.Tx, i int, at gatehouse.Millis) error {
+				return tx.CreateGroup(&gatehouse.Group{ID: fmt.Sprintf("group_%02d", i), Organization: "org-list", Name: fmt.Sprint("g", i), CreatedAt: at})
+			},
+			func(tx *store.Tx, i int) error {
+				g, err := tx.Group(fmt.Sprintf("group_%02d", i))
+				if err != nil {
+					return err
+				}
+				g.RemovedAt = tx.Now
+				return tx.SaveGroup(g)
+			},
+			func(tx *store.Tx, p store.Page) ([]string, bool, error) {
+				list, more, err := tx.Groups("org-list", "", p)
+				return ids(list, func(g *gatehouse.Group) string { return g.ID }), more, err
+			}, "group_elsewhere"},
+		{"Roles", func(i int) string { return fmt.Sprintf("role_%02d", i) },
+			func(tx *store.Tx, i int, at gatehouse.Millis) error {
+				return tx.CreateRole(&gatehouse.AccessRole{ID: fmt.Sprintf("role_%02d", i), Organization: "org-list", Name: fmt.Sprint("r", i), CreatedAt: at})
+			},
+			func(tx *store.Tx, i int) error {
+				v, err := tx.Role(fmt.Sprintf("role_%02d", i))
+				if err != nil {
+					return err
+				}
+				v.RemovedAt = tx.Now
+				return tx.SaveRole(v)
+			},
+			func(tx *store.Tx, p store.Page) ([]string, bool, error) {
+				list, more, err := tx.Roles("org-list", "", p)
+				return ids(list, func(v *gatehouse.AccessRole) string { return v.ID }), more, err
+			}, "role_elsewhere"},
 		{"ServiceAccounts", account,
 			func(tx *store.Tx, i int, at gatehouse.Millis) error {
 				return tx.CreateServiceAccount(&gatehouse.ServiceAccount{ID: account(i), Organization: "org-a", Project: "proj_list", CreatedAt: at})
