@@ -140,6 +140,7 @@ func all[T any, P answer[T]](ctx context.Context, c *Client, query url.Values, p
 				Data    []json.RawMessage `json:"data"`
 				LastID  string            `json:"last_id"`
 				HasMore bool              `json:"has_more"`
+				Next    string            `json:"next"` // OpenAI's lists have it or last_id
 			}
 			if err := json.Unmarshal(raw, &page); err != nil {
 				yield(nil, fmt.Errorf("read the server's answer: %w", err))
@@ -152,10 +153,11 @@ func all[T any, P answer[T]](ctx context.Context, c *Client, query url.Values, p
 				}
 			}
 			// A page that does not move on would be asked for without end.
-			if !page.HasMore || page.LastID == "" || page.LastID == q.Get("after") {
+			at := page.LastID + page.Next
+			if !page.HasMore || at == "" || at == q.Get("after") {
 				return
 			}
-			q.Set("after", page.LastID)
+			q.Set("after", at)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"gatehouse/gatehousetest"
@@ -37,17 +38,21 @@ func TestListsUnderConcurrentChange(t *testing.T) {
 		{"projects", "/v1/organization/projects", "/v1/organization/projects", `{"name":"n"}`,
 			func(id string) (string, string) { return "POST", "/v1/organization/projects/" + id + "/archive" }, false},
 		{"users", "/v1/organization/users", "/gatehouse/v1/users", `{"name":"n"}`, func(id string) (string, string) { return "DELETE", "/v1/organization/users/" + id }, false},
+		{"groups", "/v1/organization/groups", "/v1/organization/groups", `{"name":"g {n}"}`, func(id string) (string, string) { return "DELETE", "/v1/organization/groups/" + id }, false},
+		{"roles", "/v1/organization/roles", "/v1/organization/roles", `{"role_name":"r {n}","permissions":[]}`, func(id string) (string, string) { return "DELETE", "/v1/organization/roles/" + id }, false},
 		{"service accounts", prj + "/service_accounts", prj + "/service_accounts", `{"name":"n","create_service_account_only":true}`,
 			func(id string) (string, string) { return "DELETE", prj + "/service_accounts/" + id }, false},
 		{"admin keys", "/v1/organization/admin_api_keys", "/v1/organization/admin_api_keys", `{"name":"n"}`,
 			func(id string) (string, string) { return "DELETE", "/v1/organization/admin_api_keys/" + id }, false},
 		{"spend alerts", prj + "/spend_alerts", prj + "/spend_alerts", alert, func(id string) (string, string) { return "DELETE", prj + "/spend_alerts/" + id }, true},
 	}
+	var numbers atomic.Int64 // for names that must differ
+	number := func(body string) string { return strings.Replace(body, "{n}", fmt.Sprint(numbers.Add(1)), 1) }
 	for _, l := range lists {
 		t.Run(l.name, func(t *testing.T) {
 			stays := map[string]bool{}
 			for i := range 24 {
-				id := made(l.create, l.body)
+				id := made(l.create, number(l.body))
 				if i%2 == 0 {
 					stays[id] = true
 				} else if method, path := l.remove(id); i%4 == 1 { // some are gone before anybody reads
@@ -78,7 +83,7 @@ func TestListsUnderConcurrentChange(t *testing.T) {
 				for ctx.Err() == nil {
 					var ids []string
 					for range 3 {
-						ids = append(ids, send("POST", l.create, l.body))
+						ids = append(ids, send("POST", l.create, number(l.body)))
 					}
 					for _, id := range ids {
 						method, path := l.remove(id)
@@ -122,7 +127,12 @@ func TestListsUnderConcurrentChange(t *testing.T) {
 				}
 			}
 			for range 5 {
-				walk("after", func(page map[string]any) string { return page["last_id"].(string) })
+				walk("after", func(page map[string]any) string {
+					if next, ok := page["next"].(string); ok { // style C
+						return next
+					}
+					return page["last_id"].(string)
+				})
 				walk("after", func(page map[string]any) string {
 					data := page["data"].([]any)
 					return data[len(data)-1].(map[string]any)["id"].(string)

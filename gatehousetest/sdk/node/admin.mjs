@@ -143,7 +143,7 @@ test('a key that expires', async () => {
 });
 
 test('an admin key that may only read', async () => {
-  const users = await gatehouse('GET', '/users');
+  const users = await org.users.list();
   const key = await gatehouse('POST', '/keys', { class: 'admin', user_id: users.data[0].id, name: 'auditor', scopes: ['api.management.read'] });
   const its = administrator({ adminAPIKey: key.value }).admin.organization;
   assert.ok((await collect(its.projects.list())).length > 0);
@@ -153,12 +153,12 @@ test('an admin key that may only read', async () => {
 });
 
 test('a user\'s own key acts in the project its header names', async () => {
-  const users = await gatehouse('GET', '/users');
+  const users = await org.users.list();
   const key = await gatehouse('POST', '/keys', { class: 'user', user_id: users.data[0].id, name: 'mine' });
   const other = await org.projects.create({ name: 'Other' });
   assert.ok(await client({ apiKey: key.value }).chat.completions.create(ask));
   assert.ok(await client({ apiKey: key.value, project }).chat.completions.create(ask));
-  await gatehouse('POST', `/projects/${other.id}/users`, { user_id: users.data[0].id, role: 'member' }).catch(() => {});
+  await org.projects.users.create(other.id, { user_id: users.data[0].id, role: 'member' }).catch(() => {});
   const inOther = client({ apiKey: key.value, project: other.id });
   const stored = await inOther.chat.completions.create({ ...ask, store: true });
   assert.equal((await inOther.chat.completions.retrieve(stored.id)).id, stored.id);
@@ -278,11 +278,76 @@ test('users and members', async () => {
   const changed = await org.users.update(ann.id, { role: 'owner', technical_level: 'expert', developer_persona: 'platform' });
   assert.deepEqual([changed.role, changed.technical_level, changed.developer_persona], ['owner', 'expert', 'platform']);
   await assert.rejects(org.users.update(ann.id, { role: 'member' }), (e) => e instanceof OpenAI.BadRequestError && e.param === 'role');
-  await assert.rejects(org.users.update(ann.id, { role_id: 'role_1' }), (e) => e instanceof OpenAI.BadRequestError && e.param === 'role_id');
+  await assert.rejects(org.users.update(ann.id, { role_id: 'role_1' }), OpenAI.NotFoundError);
 
   assert.deepEqual(await users.delete(people[6].id, { project_id: made.id }), { object: 'organization.project.user.deleted', id: people[6].id, deleted: true });
   await assert.rejects(users.retrieve(people[6].id, { project_id: made.id }), OpenAI.NotFoundError);
   assert.deepEqual(await org.users.delete(people[5].id), { object: 'organization.user.deleted', id: people[5].id, deleted: true });
   await assert.rejects(org.users.retrieve(people[5].id), OpenAI.NotFoundError);
   assert.ok(!(await collect(users.list(made.id))).some((m) => m.id === people[5].id));
+});
+
+test('groups and roles', async () => {
+  const { id } = await org.projects.create({ name: 'Guarded' });
+  const roles = await collect(org.roles.list());
+  assert.deepEqual(roles.map((r) => [r.name, r.predefined_role, r.resource_type]).slice(0, 2), [['owner', true, 'api.organization'], ['reader', true, 'api.organization']]);
+  const auditor = await org.roles.create({ role_name: 'Auditor', permissions: ['api.audit_logs.read'] });
+  assert.deepEqual([auditor.object, auditor.permissions, auditor.description], ['role', ['api.audit_logs.read'], null]);
+  assert.deepEqual((await org.roles.update(auditor.id, { permissions: ['api.audit_logs.read', 'api.usage.read'], description: 'Looks.' })).permissions, ['api.audit_logs.read', 'api.usage.read']);
+  assert.equal((await org.roles.retrieve(auditor.id)).description, 'Looks.');
+  await assert.rejects(org.roles.create({ role_name: 'Bad', permissions: ['api.everything'] }), (e) => e instanceof OpenAI.BadRequestError && e.param === 'permissions');
+
+  const groups = [];
+  for (let i = 0; i < 7; i++) groups.push(await org.groups.create({ name: `group ${i}` }));
+  assert.deepEqual((await collect(org.groups.list({ limit: 3 }))).map((g) => g.id), groups.map((g) => g.id));
+  assert.deepEqual((await collect(org.groups.list({ limit: 2, order: 'desc' }))).map((g) => g.id), groups.map((g) => g.id).reverse());
+  const ops = groups[0];
+  assert.equal((await org.groups.update(ops.id, { name: 'Ops' })).name, 'Ops');
+  assert.equal((await org.groups.retrieve(ops.id)).group_type, 'group');
+  const people = [];
+  for (const name of ['Rae', 'Sol', 'Tia']) people.push(await gatehouse('POST', '/users', { name, email: `${name.toLowerCase()}@guarded.example.com`, role: 'reader' }));
+  for (const p of people) assert.equal((await org.groups.users.create(ops.id, { user_id: p.id })).user_id, p.id);
+  assert.deepEqual((await collect(org.groups.users.list(ops.id, { limit: 2 }))).map((u) => u.name), ['Rae', 'Sol', 'Tia']);
+  assert.equal((await org.groups.users.retrieve(people[0].id, { group_id: ops.id })).user_type, 'user');
+
+  // In the organization.
+  assert.equal((await org.groups.roles.create(ops.id, { role_id: auditor.id })).object, 'group.role');
+  assert.equal((await org.users.roles.create(people[0].id, { role_id: auditor.id })).user.id, people[0].id);
+  assert.deepEqual((await collect(org.groups.roles.list(ops.id))).map((r) => r.id), [auditor.id]);
+  const through = (await collect(org.users.roles.list(people[0].id))).find((r) => r.id === auditor.id);
+  assert.deepEqual(through.assignment_sources, [{ principal_id: people[0].id, principal_type: 'user' }, { principal_id: ops.id, principal_type: 'group' }]);
+  assert.equal((await org.users.roles.retrieve(auditor.id, { user_id: people[0].id })).name, 'Auditor');
+  assert.equal((await org.groups.roles.retrieve(auditor.id, { group_id: ops.id })).name, 'Auditor');
+  assert.equal((await org.users.roles.delete(auditor.id, { user_id: people[0].id })).deleted, true);
+
+  // A group's role in a project lets the group's users call models there, and no longer than it has it.
+  const caller = await org.projects.roles.create(id, { role_name: 'Caller', permissions: ['model.request'] });
+  assert.equal(caller.resource_type, 'api.project');
+  const placed = await org.projects.groups.create(id, { group_id: ops.id, role: caller.id });
+  assert.deepEqual([placed.object, placed.project_id, placed.group_id, placed.group_name], ['project.group', id, ops.id, 'Ops']);
+  assert.deepEqual((await collect(org.projects.groups.list(id))).map((g) => g.group_id), [ops.id]);
+  assert.equal((await org.projects.groups.retrieve(ops.id, { project_id: id })).group_name, 'Ops');
+  const key = await gatehouse('POST', '/keys', { class: 'project', project_id: id, user_id: people[1].id, name: 'mine' });
+  const sdk = client({ apiKey: key.value });
+  const ask = () => sdk.chat.completions.create({ model: 'gpt-4o', messages: [{ role: 'user', content: 'x' }] });
+  assert.ok((await ask()).id);
+  await assert.rejects(sdk.files.list().then(collect), (e) => e instanceof OpenAI.AuthenticationError && e.code === 'missing_scope');
+  assert.equal((await org.projects.groups.roles.create(ops.id, { project_id: id, role_id: 'role-api-project-viewer' })).role.name, 'viewer');
+  await sdk.models.list().then(collect);
+  assert.deepEqual((await collect(org.projects.groups.roles.list(ops.id, { project_id: id }))).map((r) => r.name).sort(), ['Caller', 'viewer']);
+  assert.equal((await org.projects.users.roles.create(people[2].id, { project_id: id, role_id: caller.id })).role.id, caller.id);
+  assert.equal((await org.projects.users.roles.retrieve(caller.id, { project_id: id, user_id: people[2].id })).assignment_sources.length, 2);
+  assert.equal((await org.projects.users.roles.delete(caller.id, { project_id: id, user_id: people[2].id })).deleted, true);
+  assert.equal((await org.groups.users.delete(people[1].id, { group_id: ops.id })).deleted, true);
+  await assert.rejects(ask(), (e) => e instanceof OpenAI.AuthenticationError && e.code === 'owner_left_project');
+  await org.groups.users.create(ops.id, { user_id: people[1].id });
+  assert.ok((await ask()).id);
+  assert.equal((await org.projects.groups.delete(ops.id, { project_id: id })).deleted, true);
+  await assert.rejects(ask(), (e) => e.code === 'owner_left_project');
+  assert.equal((await org.projects.roles.delete(caller.id, { project_id: id })).deleted, true);
+  assert.equal((await org.groups.delete(ops.id)).deleted, true);
+  assert.equal((await org.roles.delete(auditor.id)).deleted, true);
+  await assert.rejects(org.roles.retrieve(auditor.id), OpenAI.NotFoundError);
+  const [made] = await collect(org.auditLogs.list({ event_types: ['role.created'], resource_ids: [auditor.id] }));
+  assert.deepEqual(made['role.created'].permissions, ['api.audit_logs.read']);
 });

@@ -44,12 +44,12 @@ test('service accounts, and the keys of a project', async () => {
 
 test('a filter that leaves out almost everything does not end the list early', async () => {
   const leaver = await gatehouse('POST', '/users', { name: 'Leaver', email: 'leaver@example.com', role: 'reader' });
-  await gatehouse('POST', `/projects/${project}/users`, { user_id: leaver.id, role: 'member' });
+  await org.projects.users.create(project, { user_id: leaver.id, role: 'member' });
   const key = await gatehouse('POST', '/keys', { class: 'project', project_id: project, user_id: leaver.id, name: 'left behind' });
   await make(async (name) => (await org.projects.serviceAccounts.create(project, { name })).id);
   const inactive = async () => (await collect(org.projects.apiKeys.list(project, { limit: 3, owner_project_access: 'inactive' }))).map((k) => k.id);
   assert.deepEqual(await inactive(), []);
-  await gatehouse('DELETE', `/projects/${project}/users/${leaver.id}`);
+  await org.projects.users.delete(leaver.id, { project_id: project });
   assert.deepEqual(await inactive(), [key.id]);
   assert.equal((await org.projects.apiKeys.retrieve(key.id, { project_id: project })).owner_project_access, 'inactive');
 });

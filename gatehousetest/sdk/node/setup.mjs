@@ -49,6 +49,6 @@ export const gatehouse = async (method, path, body) => {
 
 // newKey creates a key of the project's first user with restrictions that OpenAI's API cannot express.
 export const newKey = async (restrictions) => {
-  const users = await gatehouse('GET', '/users');
+  const users = await administrator().admin.organization.users.list();
   return gatehouse('POST', '/keys', { class: 'project', project_id: project, user_id: users.data[0].id, name: 'restricted', ...restrictions });
 };
