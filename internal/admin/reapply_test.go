@@ -76,6 +76,19 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 	routed, ended, elsewhere := deploy("routed", nil, "moved", "gone"), deploy("ended", nil, "moved"), deploy("elsewhere", nil, "moved")
 	sealed := must[string](t)(o.Seal(ctx, o.who, "s", secret.NewText("value-of-it")))
 
+	role := func(name string, permissions ...string) string {
+		t.Helper()
+		return must[*gatehouse.AccessRole](t)(o.CreateRole(ctx, o.who, "", admin.RoleRequest{Name: name, Permissions: permissions})).ID
+	}
+	lessRole, goneRole := role("less", "api.users.write", "api.groups.read"), role("gone", "api.users.write")
+	group, goneGroup := must[*gatehouse.Group](t)(o.CreateGroup(ctx, o.who, "group")), must[*gatehouse.Group](t)(o.CreateGroup(ctx, o.who, "gone"))
+	for _, g := range []string{group.ID, goneGroup.ID} {
+		must[*gatehouse.GroupUser](t)(o.AddGroupUser(ctx, o.who, g, promoted.ID))
+		for _, r := range []string{lessRole, goneRole} {
+			must[*admin.RoleAssigned](t)(o.AssignRole(ctx, o.who, "", "", g, r))
+		}
+	}
+
 	var file bytes.Buffer
 	if err := o.db.Dump(ctx, &file, &store.Backup{}); err != nil {
 		t.Fatal(err)
@@ -103,6 +116,12 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 	_, _, err = o.UpdateUser(ctx, o.who, promoted.ID, admin.UserUpdate{Role: admin.Some(gatehouse.RoleOwner)})
 	do(nil, err)
 	do(o.AddProjectUser(ctx, o.who, project.ID, demoted.ID, gatehouse.RoleMember))
+	_, _, err = o.UpdateRole(ctx, o.who, "", lessRole, admin.RoleUpdate{Permissions: admin.Some([]string{"api.groups.read"})})
+	do(nil, err)
+	do(o.DeleteRole(ctx, o.who, "", goneRole))
+	do(o.DeleteGroup(ctx, o.who, goneGroup.ID))
+	do(o.RemoveGroupUser(ctx, o.who, group.ID, promoted.ID))
+	do(o.UnassignRole(ctx, o.who, "", "", group.ID, lessRole))
 	do(o.RemoveServiceAccount(ctx, o.who, project.ID, account.ID))
 	do(o.RemoveResource(ctx, o.who, resource.Resource.ID))
 	_, _, err = o.UpdateProjectPolicy(ctx, o.who, project.ID, admin.PolicyUpdate{Models: admin.Some(gatehouse.ModelPermissions{Mode: gatehouse.AllowList, Models: []string{"gpt-4o"}}), Deny: gatehouse.ToolMCP,
@@ -187,7 +206,7 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 		if err := json.Unmarshal(c.state, &want); err != nil {
 			t.Fatal(err)
 		}
-		for _, field := range []string{"gone", "suspended", "expires_at", "scopes", "models", "allowed_ips", "role", "policy"} {
+		for _, field := range []string{"gone", "suspended", "expires_at", "scopes", "models", "allowed_ips", "role", "policy", "permissions"} {
 			if g, w := asText(got[field]), asText(want[field]); g != w {
 				t.Errorf("%s %s: %s is %s, want %s", c.kind, c.id, field, g, w)
 			}
