@@ -332,3 +332,38 @@ func Administrative(permission string) bool {
 	}
 	return area == "usage" || area == "management" || administered[area]
 }
+
+// Invite asks somebody to join an organization, by a link that only they are given. Whoever has the link, and answers in time, becomes
+// a user.
+type Invite struct {
+	ID           string
+	Organization string
+	Email        string
+	Role         Role // in the organization
+	Projects     []InviteProject
+	Digest       string // SHA-256 of the token in the link, in hexadecimal
+	By           string // id of the user whose key made it, where there is one
+	CreatedAt    Millis
+	ExpiresAt    Millis
+	AcceptedAt   Millis
+	AcceptedBy   string // id of the user they became
+	RemovedAt    Millis
+	Rev          int64
+}
+
+// InviteProject is a project that somebody becomes a member of.
+type InviteProject struct {
+	ID   string `json:"id"`
+	Role Role   `json:"role"`
+}
+
+// Status returns pending, accepted or expired, in OpenAI's words.
+func (v *Invite) Status(now Millis) string {
+	switch {
+	case v.AcceptedAt != 0:
+		return "accepted"
+	case now >= v.ExpiresAt:
+		return "expired"
+	}
+	return "pending"
+}

@@ -67,7 +67,11 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	bearer := "Bearer " + cfg.AdminKey
-	c.authorize = func(h http.Header) { h.Set("Authorization", bearer) }
+	c.authorize = func(h http.Header) {
+		if cfg.AdminKey != "" {
+			h.Set("Authorization", bearer)
+		}
+	}
 	return c, nil
 }
 

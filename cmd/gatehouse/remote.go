@@ -41,7 +41,7 @@ func (r *remote) register(flags *pflag.FlagSet) {
 // remoteCommands are the commands that talk to a running Gatehouse.
 func (c *cli) remoteCommands() []*cobra.Command {
 	return []*cobra.Command{
-		c.apply(), c.projects(), c.users(), c.groups(), c.roles(), c.serviceAccounts(), c.keys(), c.resources(), c.upstreams(), c.deployments(), c.prices(), c.seal(), c.organization(), c.budgets(), c.limits(), c.credits(),
+		c.apply(), c.projects(), c.users(), c.invites(), c.groups(), c.roles(), c.serviceAccounts(), c.keys(), c.resources(), c.upstreams(), c.deployments(), c.prices(), c.seal(), c.organization(), c.budgets(), c.limits(), c.credits(),
 		c.usage(), c.forecast(), c.reconcile(), c.explain(), c.audit(), c.whoami(),
 		c.alerts(),
 	}
@@ -70,6 +70,11 @@ func (c *cli) connect() (*client.Client, error) {
 	if strings.ContainsAny(key, " \t\r\n") {
 		return nil, hint(usagef("the admin key has white space in it"), "A key is one word that begins with sk-admin-.")
 	}
+	return r.dial(key)
+}
+
+// dial returns a client with a key, or with none.
+func (r *remote) dial(key string) (*client.Client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if r.caFile != "" {
 		pem, err := os.ReadFile(r.caFile)

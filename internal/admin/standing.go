@@ -58,7 +58,7 @@ func grants(kind gatehouse.SubjectKind) bool {
 	switch kind {
 	case gatehouse.SubjectProject, gatehouse.SubjectUser, gatehouse.SubjectProjectUser, gatehouse.SubjectServiceAccount, gatehouse.SubjectKey,
 		gatehouse.SubjectUpstream, gatehouse.SubjectDeployment, gatehouse.SubjectResource, gatehouse.SubjectSealed, gatehouse.SubjectLimit,
-		gatehouse.SubjectGroup, gatehouse.SubjectGroupUser, gatehouse.SubjectRole, gatehouse.SubjectAssignment,
+		gatehouse.SubjectGroup, gatehouse.SubjectGroupUser, gatehouse.SubjectRole, gatehouse.SubjectAssignment, gatehouse.SubjectInvite,
 		gatehouse.SubjectBudget, gatehouse.SubjectGrant, gatehouse.SubjectCredits, gatehouse.SubjectAlertRule, gatehouse.SubjectAlertChannel:
 		return true
 	}
@@ -201,6 +201,19 @@ func readSubject(tx *store.Tx, kind gatehouse.SubjectKind, id string) (*subject,
 			return nil, err
 		}
 		return removable(a.Project, &a.RemovedAt, nil, nil, func() error { return tx.SaveAssignment(a) }), nil
+	case gatehouse.SubjectInvite:
+		v, err := tx.Invite(id)
+		if err != nil {
+			return nil, err
+		}
+		over := v.RemovedAt
+		if over == 0 {
+			over = v.AcceptedAt // who accepted it once may not do so again
+		}
+		return removable("", &over, nil, nil, func() error {
+			v.RemovedAt = over
+			return tx.SaveInvite(v)
+		}), nil
 	case gatehouse.SubjectServiceAccount:
 		a, err := tx.ServiceAccount(id)
 		if err != nil {

@@ -65,6 +65,8 @@ type API struct {
 	cfg   Config
 	mux   *http.ServeMux
 	table []Route
+	// accepts limits who tries to accept invites.
+	accepts *limit.Buckets[netip.Addr]
 }
 
 // Route is one route and the scope that a restricted admin key needs for it.
@@ -95,7 +97,7 @@ func Serves(path string) bool {
 
 // New returns the API.
 func New(cfg Config) *API {
-	a := &API{cfg: cfg, mux: http.NewServeMux()}
+	a := &API{cfg: cfg, mux: http.NewServeMux(), accepts: newAccepts()}
 	a.routes()
 	return a
 }
@@ -154,6 +156,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *API) serve(w http.ResponseWriter, r *http.Request, record *gatehouse.Request, presented *authn.Presented) (answer any, status int, err error) {
+	if r.URL.EscapedPath() == acceptPath {
+		answer, err = a.acceptInvite(r, record, presented.Addr)
+		return answer, http.StatusOK, err
+	}
 	key, _, err := dialect.Presented(r.Header)
 	if err != nil {
 		return nil, 0, err

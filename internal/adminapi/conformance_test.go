@@ -34,7 +34,6 @@ type schema map[string]any
 // unserved are the operations that Gatehouse does not have yet, by the beginning of their paths. They answer 404.
 var unserved = []string{
 	"/organization/certificates", "/organization/projects/{project_id}/certificates",
-	"/organization/invites",
 }
 
 // unservedYet reports whether an operation is one of those.
@@ -101,6 +100,7 @@ var valid = map[string]string{
 	"POST /organization/spend_alerts/{alert_id}":                                              `{"threshold_amount":700,"currency":"USD","interval":"month","notification_channel":{"type":"email","recipients":["ops@example.com"]}}`,
 	"POST /organization/spend_limit":                                                          `{"threshold_amount":20000,"currency":"USD","interval":"month"}`,
 	"POST /organization/users/{user_id}":                                                      `{"role":"owner"}`,
+	"POST /organization/invites":                                                              `{"email":"new-{nonce}@example.com","role":"reader","projects":[{"id":"{project_id}","role":"member"}]}`,
 	"POST /organization/groups":                                                               `{"name":"Ops {nonce}"}`,
 	"POST /organization/groups/{group_id}":                                                    `{"name":"Ops {nonce}"}`,
 	"POST /organization/groups/{group_id}/users":                                              `{"user_id":"{new_user}"}`,
@@ -200,6 +200,7 @@ func (c *conformance) prepare() {
 			c.t.Fatal(call, status, v)
 		}
 	}
+	c.make("invite_id", "/organization/invites", `{"email":"`+c.ids["nonce"]+`@example.com","role":"owner"}`)
 	const alert = `{"threshold_amount":100,"currency":"USD","interval":"month","notification_channel":{"type":"email","recipients":["ops@example.com"]}}`
 	c.make("project alert", prj+"/spend_alerts", alert)
 	c.make("alert", "/organization/spend_alerts", alert)

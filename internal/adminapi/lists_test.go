@@ -38,6 +38,7 @@ func TestListsUnderConcurrentChange(t *testing.T) {
 		{"projects", "/v1/organization/projects", "/v1/organization/projects", `{"name":"n"}`,
 			func(id string) (string, string) { return "POST", "/v1/organization/projects/" + id + "/archive" }, false},
 		{"users", "/v1/organization/users", "/gatehouse/v1/users", `{"name":"n"}`, func(id string) (string, string) { return "DELETE", "/v1/organization/users/" + id }, false},
+		{"invites", "/v1/organization/invites", "/v1/organization/invites", `{"email":"a{n}@example.com","role":"reader"}`, func(id string) (string, string) { return "DELETE", "/v1/organization/invites/" + id }, false},
 		{"groups", "/v1/organization/groups", "/v1/organization/groups", `{"name":"g {n}"}`, func(id string) (string, string) { return "DELETE", "/v1/organization/groups/" + id }, false},
 		{"roles", "/v1/organization/roles", "/v1/organization/roles", `{"role_name":"r {n}","permissions":[]}`, func(id string) (string, string) { return "DELETE", "/v1/organization/roles/" + id }, false},
 		{"service accounts", prj + "/service_accounts", prj + "/service_accounts", `{"name":"n","create_service_account_only":true}`,

@@ -53,6 +53,7 @@ func (a *API) routes() {
 	a.spendRoutes(on)
 	a.policyRoutes(on)
 	a.peopleRoutes(on)
+	a.inviteRoutes(on)
 	a.groupRoutes(on)
 	a.roleRoutes(on)
 	a.limitRoutes(on)

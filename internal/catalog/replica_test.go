@@ -314,7 +314,7 @@ func TestTableWhileWriting(t *testing.T) {
 	var done atomic.Bool
 	for range 2 {
 		wg.Go(func() {
-			last := 0
+			last := -1
 			for !done.Load() {
 				v := table.get(0)
 				if v == nil || v.n < last {

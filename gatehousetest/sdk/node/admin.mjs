@@ -351,3 +351,19 @@ test('groups and roles', async () => {
   const [made] = await collect(org.auditLogs.list({ event_types: ['role.created'], resource_ids: [auditor.id] }));
   assert.deepEqual(made['role.created'].permissions, ['api.audit_logs.read']);
 });
+
+test('invites', async () => {
+  const made = [];
+  for (const name of ['ivy', 'jon', 'kim', 'lee', 'mia']) made.push(await org.invites.create({ email: `${name}@invited.example.com`, role: 'reader', projects: [{ id: project, role: 'member' }] }));
+  assert.deepEqual((await collect(org.invites.list({ limit: 2 }))).map((i) => i.id).filter((i) => made.some((m) => m.id === i)), made.map((i) => i.id));
+  const { link, ...first } = made[0];
+  assert.deepEqual(await org.invites.retrieve(first.id), first);
+  assert.deepEqual([first.object, first.status, first.projects], ['organization.invite', 'pending', [{ id: project, role: 'member' }]]);
+  assert.deepEqual(await org.invites.delete(made[4].id), { object: 'organization.invite.deleted', id: made[4].id, deleted: true });
+  await assert.rejects(org.invites.retrieve(made[4].id), OpenAI.NotFoundError);
+  const [address, token] = link.split('#');
+  const answer = await (await fetch(address, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ token, name: 'Ivy' }) })).json();
+  assert.equal(answer.user.email, 'ivy@invited.example.com');
+  assert.ok(await client({ apiKey: answer.api_key.value, project }).chat.completions.create(ask));
+  assert.equal((await org.invites.retrieve(first.id)).status, 'accepted');
+});

@@ -141,6 +141,19 @@ func testEntities(t *testing.T, db *store.DB) {
 			rename: func(a *gatehouse.RoleAssignment) { a.ID = "role_assignment_none" },
 		})
 	})
+	t.Run("Invite", func(t *testing.T) {
+		run(t, db, entity[gatehouse.Invite]{
+			value: func() *gatehouse.Invite {
+				return &gatehouse.Invite{ID: "invite-x", Organization: "org-a", Email: "ü@example.com", Role: gatehouse.RoleReader, Projects: []gatehouse.InviteProject{{ID: "proj_1", Role: gatehouse.RoleMember}},
+					Digest: "d", By: "user-a", CreatedAt: 5, ExpiresAt: 6}
+			},
+			change: func(v *gatehouse.Invite) { v.AcceptedAt, v.AcceptedBy, v.RemovedAt = 7, "user-b", 9 },
+			rev:    func(v *gatehouse.Invite) *int64 { return &v.Rev },
+			create: (*store.Tx).CreateInvite, save: (*store.Tx).SaveInvite, each: (*store.Tx).EachInvite,
+			get:    func(tx *store.Tx, v *gatehouse.Invite) (*gatehouse.Invite, error) { return tx.Invite(v.ID) },
+			rename: func(v *gatehouse.Invite) { v.ID, v.Digest = "invite-none", "none" },
+		})
+	})
 	t.Run("ServiceAccount", func(t *testing.T) {
 		run(t, db, entity[gatehouse.ServiceAccount]{
 			value: func() *gatehouse.ServiceAccount {

@@ -112,6 +112,22 @@ func listers() []lister {
 				list, more, err := tx.Roles("org-list", "", p)
 				return ids(list, func(v *gatehouse.AccessRole) string { return v.ID }), more, err
 			}, "role_elsewhere"},
+		{"Invites", func(i int) string { return fmt.Sprintf("invite-%02d", i) },
+			func(tx *store.Tx, i int, at gatehouse.Millis) error {
+				return tx.CreateInvite(&gatehouse.Invite{ID: fmt.Sprintf("invite-%02d", i), Organization: "org-list", Digest: fmt.Sprint("digest ", i), CreatedAt: at})
+			},
+			func(tx *store.Tx, i int) error {
+				v, err := tx.Invite(fmt.Sprintf("invite-%02d", i))
+				if err != nil {
+					return err
+				}
+				v.RemovedAt = tx.Now
+				return tx.SaveInvite(v)
+			},
+			func(tx *store.Tx, p store.Page) ([]string, bool, error) {
+				list, more, err := tx.Invites("org-list", p)
+				return ids(list, func(v *gatehouse.Invite) string { return v.ID }), more, err
+			}, "invite-elsewhere"},
 		{"ServiceAccounts", account,
 			func(tx *store.Tx, i int, at gatehouse.Millis) error {
 				return tx.CreateServiceAccount(&gatehouse.ServiceAccount{ID: account(i), Organization: "org-a", Project: "proj_list", CreatedAt: at})
