@@ -144,6 +144,18 @@ var Areas = []Area{
 	{Name: "webhook_event_types", Levels: ProjectLevel, About: "types of webhook events"},
 }
 
+// managed reports whether a permission is about an area that ManagementWrite stands for.
+func managed(permission string) bool {
+	area, ok := strings.CutPrefix(permission, "api.")
+	if !ok {
+		return false
+	}
+	if i := strings.LastIndexByte(area, '.'); i >= 0 {
+		area = area[:i]
+	}
+	return administered[area]
+}
+
 // administered are the areas that ManagementRead and ManagementWrite stand for.
 var administered = func() map[string]bool {
 	m := map[string]bool{}
@@ -172,18 +184,6 @@ var known = func() map[string]Level {
 // PermissionLevels returns the levels of the roles that may have a permission, 0 for one that nobody knows.
 func PermissionLevels(permission string) Level { return known[canonicalPermission(permission)] }
 
-// KnownPermissions lists the permissions that roles of a level may have, in order.
-func KnownPermissions(l Level) []string {
-	var list []string
-	for p, levels := range known {
-		if levels&l != 0 {
-			list = append(list, p)
-		}
-	}
-	slices.Sort(list)
-	return list
-}
-
 // Permitted reports whether a set of permissions, or of a key's scopes, covers what needs one. The rules, of which one must hold:
 //
 //   - the needed one is among them; "api.model.request" is another spelling of "model.request"
@@ -199,11 +199,7 @@ func Permitted(permissions []string, need string) bool {
 	}
 	need = canonicalPermission(need)
 	base, reads := strings.CutSuffix(need, ".read")
-	area := base
-	if !reads {
-		area, _ = strings.CutSuffix(need, ".write")
-	}
-	managed := strings.HasPrefix(area, "api.") && administered[area[len("api."):]]
+	managed := managed(need)
 	for _, p := range permissions {
 		p = canonicalPermission(p)
 		switch {
@@ -217,21 +213,17 @@ func Permitted(permissions []string, need string) bool {
 	return false
 }
 
-// PermittedAll reports whether a set covers every permission of another, so that whoever has it may hand the other on.
-func PermittedAll(permissions, others []string) bool {
-	for _, p := range others {
-		switch canonicalPermission(p) {
-		case ManagementRead, ManagementWrite, ReadEverything: // themselves, or one that stands for more
-			if !slices.Contains(permissions, p) && !(p == ManagementRead && slices.Contains(permissions, ManagementWrite)) {
-				return false
-			}
-		default:
-			if !Permitted(permissions, p) {
-				return false
-			}
+// Administration returns the permissions of administration, those that stand for one area, that roles of a level may have and that a set
+// covers: what somebody with the set may do that calls of models never may. It is in order.
+func Administration(l Level, permissions []string) []string {
+	var list []string
+	for p, levels := range known {
+		if levels&l != 0 && Administrative(p) && p != ManagementRead && p != ManagementWrite && Permitted(permissions, p) {
+			list = append(list, p)
 		}
 	}
-	return true
+	slices.Sort(list)
+	return list
 }
 
 func canonicalPermission(p string) string {
@@ -297,40 +289,48 @@ func projectPermissions() []string {
 	return list
 }
 
-// PredefinedRole returns a predefined role and its level by its id, nil for any other.
-func PredefinedRole(id string) (*AccessRole, Level) {
+// predefinedByID are the predefined roles and where they hold.
+var predefinedByID = func() map[string]predefined {
+	m := map[string]predefined{}
 	for level, list := range PredefinedRoles {
 		for i := range list {
-			if list[i].ID == id {
-				return &list[i], level
-			}
+			m[list[i].ID] = predefined{&list[i], level}
 		}
 	}
-	return nil, 0
+	return m
+}()
+
+type predefined struct {
+	role  *AccessRole
+	level Level
 }
 
-// PredefinedID returns the id of the predefined role of a level by its name, "" for none.
-func PredefinedID(l Level, name Role) string {
-	for _, r := range PredefinedRoles[l] {
-		if r.Name == string(name) {
-			return r.ID
+// PredefinedRole returns a predefined role of a level by its id, nil for any other.
+func PredefinedRole(l Level, id string) *AccessRole {
+	if p := predefinedByID[id]; p.level == l {
+		return p.role
+	}
+	return nil
+}
+
+// PredefinedNamed returns the predefined role of a level by its name, nil for none.
+func PredefinedNamed(l Level, name Role) *AccessRole {
+	list := PredefinedRoles[l]
+	for i := range list {
+		if list[i].Name == string(name) {
+			return &list[i]
 		}
 	}
-	return ""
+	return nil
 }
 
 // Administrative reports whether a permission is about an area of administration.
 func Administrative(permission string) bool {
-	area, ok := strings.CutPrefix(permission, "api.")
-	if !ok {
-		return false
+	switch permission {
+	case "api.usage.read", ManagementRead, ManagementWrite:
+		return true
 	}
-	if rest, ok := strings.CutSuffix(area, ".read"); ok {
-		area = rest
-	} else if rest, ok := strings.CutSuffix(area, ".write"); ok {
-		area = rest
-	}
-	return area == "usage" || area == "management" || administered[area]
+	return managed(permission)
 }
 
 // Invite asks somebody to join an organization, by a link that only they are given. Whoever has the link, and answers in time, becomes

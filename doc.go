@@ -9,7 +9,7 @@
 //
 // # The words
 //
-// An [Organization] holds [Project]s and [User]s. A project holds [ServiceAccount]s and [Resource]s. A [Key] belongs to a user, to
+// An [Organization] holds [Project]s and [User]s; users are in [Group]s, and an [AccessRole] says what those to whom it is assigned may do. A project holds [ServiceAccount]s and [Resource]s. A [Key] belongs to a user, to
 // a service account or to a resource and is what a caller presents; once checked, the caller is a [Principal]. An [Upstream] is a provider account with the
 // credential it is called with. A [Deployment] is a public model name that routes to models of upstreams. One settled request is
 // a [Usage]; one audited change is an [Event]; the decision behind one request is a [Request].

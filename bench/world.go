@@ -252,7 +252,7 @@ type installation struct {
 	proxy  proxy
 }
 
-// moneyAndLimits binds every request by four hard budgets and four limits that a comparison does not reach. The project is the one
+// moneyAndLimits binds every request by four hard budgets and five limits that a comparison does not reach. The project is the one
 // that init makes.
 const moneyAndLimits = `budgets:
 - {name: all, amount: 1000000000, alerts: [50, 80, 100]}

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"gatehouse"
 	"gatehouse/internal/store"
@@ -18,7 +19,7 @@ func (s *Service) permitted(tx *store.Tx, who *gatehouse.Principal, key *gatehou
 	if err != nil {
 		return err
 	}
-	if !a.covers([]string{who.Need}) {
+	if !a.covers(who.Need) {
 		return &gatehouse.Error{Kind: gatehouse.Forbidden, Code: "missing_scope",
 			Message: "You have insufficient permissions for this operation. Missing scopes: " + who.Need + ". Use a key that has it, of an owner whose roles include it (gatehouse roles)."}
 	}
@@ -40,20 +41,21 @@ type authority struct {
 	scopes      []string // of the key; none: it may do what its owner may
 }
 
-func (a *authority) covers(permissions []string) bool {
-	if len(a.scopes) > 0 && !gatehouse.PermittedAll(a.scopes, permissions) {
+func (a *authority) covers(need string) bool {
+	if len(a.scopes) > 0 && !gatehouse.Permitted(a.scopes, need) {
 		return false
 	}
-	if a.everything || gatehouse.PermittedAll(a.permissions, permissions) {
-		return true
-	}
+	return a.everything || gatehouse.Permitted(a.permissions, need) || gatehouse.PermissionLevels(need)&gatehouse.ProjectLevel != 0 && gatehouse.Permitted(a.within, need)
+}
+
+// lacks returns those of some permissions that are not covered.
+func (a *authority) lacks(permissions []string) (missing []string) {
 	for _, p := range permissions {
-		one := []string{p}
-		if !gatehouse.PermittedAll(a.permissions, one) && (gatehouse.PermissionLevels(p)&gatehouse.ProjectLevel == 0 || !gatehouse.PermittedAll(a.within, one)) {
-			return false
+		if !a.covers(p) {
+			missing = append(missing, p)
 		}
 	}
-	return true
+	return missing
 }
 
 // authorityOf returns what a key may do in the organization and, where project is not empty, in that project.
@@ -104,7 +106,7 @@ func permissionsOf(tx *store.Tx, u *gatehouse.User, project string) (list []stri
 			return nil, err
 		}
 	}
-	if v, _ := gatehouse.PredefinedRole(gatehouse.PredefinedID(level, role)); v != nil {
+	if v := gatehouse.PredefinedNamed(level, role); v != nil {
 		list = append(list, v.Permissions...)
 	}
 	groups, err := tx.GroupsOf(u.ID)
@@ -130,7 +132,7 @@ func permissionsOf(tx *store.Tx, u *gatehouse.User, project string) (list []stri
 
 // rolePermissions returns what the role of an assignment permits, nothing where it is gone.
 func rolePermissions(tx *store.Tx, a *gatehouse.RoleAssignment) ([]string, error) {
-	if v, _ := gatehouse.PredefinedRole(a.Role); v != nil {
+	if v := gatehouse.PredefinedRole(placeLevel(a.Project), a.Role); v != nil {
 		return v.Permissions, nil
 	}
 	v, err := tx.Role(a.Role)
@@ -143,7 +145,9 @@ func rolePermissions(tx *store.Tx, a *gatehouse.RoleAssignment) ([]string, error
 	return v.Permissions, nil
 }
 
-// mayGrant refuses to let somebody hand on what they do not have themselves: authority only narrows. The host has everything.
+// mayGrant refuses to let somebody hand on, in a project or where it is empty in the organization, administration that they may not do
+// themselves: authority only narrows. Calls of models are not among it: who administers users decides who makes them, and makes none with
+// an admin key. The host has everything.
 func (s *Service) mayGrant(tx *store.Tx, who *gatehouse.Principal, project string, permissions []string) error {
 	if who.Actor.Kind == gatehouse.ActorHost || who.Actor.Kind == gatehouse.ActorSystem {
 		return nil
@@ -156,54 +160,42 @@ func (s *Service) mayGrant(tx *store.Tx, who *gatehouse.Principal, project strin
 	if err != nil {
 		return err
 	}
-	if a.covers(permissions) {
+	missing := a.lacks(gatehouse.Administration(placeLevel(project), permissions))
+	if len(missing) == 0 {
 		return nil
 	}
-	missing := slices.DeleteFunc(slices.Clone(permissions), func(p string) bool { return a.covers([]string{p}) })
 	if len(missing) > 3 {
 		missing = append(missing[:3], "...")
 	}
-	e := &gatehouse.Error{Kind: gatehouse.Forbidden, Code: "missing_scope", Message: "You cannot give what you do not have yourself. Missing scopes:"}
-	for i, p := range missing {
-		if i > 0 {
-			e.Message += ","
-		}
-		e.Message += " " + p
-	}
-	e.Message += ". Ask an owner of the organization to do it."
-	return e
+	return &gatehouse.Error{Kind: gatehouse.Forbidden, Code: "missing_scope",
+		Message: "You cannot give what you do not have yourself. Missing scopes: " + strings.Join(missing, ", ") + ". Ask an owner of the organization to do it."}
 }
 
 // mayGrantRole is mayGrant for a predefined role by its name.
 func (s *Service) mayGrantRole(tx *store.Tx, who *gatehouse.Principal, project string, role gatehouse.Role) error {
-	level := gatehouse.OrganizationLevel
-	if project != "" {
-		level = gatehouse.ProjectLevel
-	}
-	if v, _ := gatehouse.PredefinedRole(gatehouse.PredefinedID(level, role)); v != nil {
+	if v := gatehouse.PredefinedNamed(placeLevel(project), role); v != nil {
 		return s.mayGrant(tx, who, project, v.Permissions)
 	}
 	return nil
 }
 
-// mayGrantKey refuses an admin key that could do more than who makes or changes it.
+// mayGrantKey refuses to make, or to widen, an admin key that could do more than who does it. A key with scopes can do no more than they
+// say; one without can do what its owner may in the organization and in any project, which only the owner themselves, with a key as
+// free, and who may do everything, may hand out.
 func (s *Service) mayGrantKey(tx *store.Tx, who *gatehouse.Principal, k *gatehouse.Key) error {
 	if k.Class != gatehouse.ClassAdmin {
 		return nil
 	}
-	of, err := authorityOf(tx, k, "")
-	if err != nil {
-		return err
+	if len(k.Scopes) > 0 {
+		return s.mayGrant(tx, who, "", k.Scopes)
 	}
-	owner, _ := gatehouse.PredefinedRole(gatehouse.RoleIDOwner)
-	permissions := of.permissions
-	if of.everything {
-		permissions = owner.Permissions
+	if who.Actor.User == k.OwnerUser && who.Actor.Key != "" {
+		own, err := tx.Key(who.Actor.Key)
+		if err != nil || len(own.Scopes) == 0 {
+			return err
+		}
 	}
-	if len(of.scopes) > 0 {
-		permissions = slices.DeleteFunc(slices.Clone(of.scopes), func(p string) bool { return !of.covers([]string{p}) })
-	}
-	return s.mayGrant(tx, who, "", permissions)
+	return s.mayGrantRole(tx, who, "", gatehouse.RoleOwner)
 }
 
 // administers reports whether an admin key can do everything in its organization: whether it counts as one that must be left.

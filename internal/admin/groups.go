@@ -278,8 +278,8 @@ func (s *Service) ProjectRoleID(ctx context.Context, who *gatehouse.Principal, p
 
 // roleID finds a role of a place by its id or name.
 func (s *Service) roleID(tx *store.Tx, who *gatehouse.Principal, project, name string) (string, error) {
-	if id := gatehouse.PredefinedID(placeLevel(project), gatehouse.Role(name)); id != "" {
-		return id, nil
+	if v := gatehouse.PredefinedNamed(placeLevel(project), gatehouse.Role(name)); v != nil {
+		return v.ID, nil
 	}
 	if v, err := s.role(tx, who, project, name); err == nil {
 		return v.ID, nil

@@ -262,10 +262,10 @@ func (s *Service) inviterMay(tx *store.Tx, v *gatehouse.Invite) error {
 			return err
 		}
 		permissions := []string{"api.users.write"}
-		if r, _ := gatehouse.PredefinedRole(gatehouse.PredefinedID(placeLevel(project), role)); r != nil {
-			permissions = append(permissions, r.Permissions...)
+		if r := gatehouse.PredefinedNamed(placeLevel(project), role); r != nil {
+			permissions = append(permissions, gatehouse.Administration(placeLevel(project), r.Permissions)...)
 		}
-		if !a.covers(permissions) {
+		if len(a.lacks(permissions)) > 0 {
 			return &gatehouse.Error{Kind: gatehouse.Forbidden, Code: "invite_void", Message: "Whoever sent this invite may not do so any more. Ask an owner of the organization for another."}
 		}
 	}

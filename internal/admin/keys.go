@@ -268,7 +268,7 @@ func (s *Service) UpdateKey(ctx context.Context, who *gatehouse.Principal, proje
 				return err
 			}
 		}
-		if req.Scopes.Set {
+		if req.Scopes.Set || req.AllowedIPs.Set || req.ExpiresIn.Set {
 			if err := s.mayGrantKey(tx, who, k); err != nil {
 				return err
 			}

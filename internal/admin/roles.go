@@ -315,7 +315,7 @@ func (s *Service) UnassignRole(ctx context.Context, who *gatehouse.Principal, pr
 			if err != nil {
 				return err
 			}
-			if v, level := gatehouse.PredefinedRole(role); v != nil && level == placeLevel(project) {
+			if v := gatehouse.PredefinedRole(placeLevel(project), role); v != nil {
 				return s.dropPredefined(tx, who, u, project, gatehouse.Role(v.Name))
 			}
 		}
@@ -366,7 +366,7 @@ func (s *Service) dropPredefined(tx *store.Tx, who *gatehouse.Principal, u *gate
 }
 
 // AssignedRoles lists the roles that a user or a group, one of which is set, has in a project, or where project is empty in the
-// organization: by age, all of them.
+// organization: all of them, by id.
 func (s *Service) AssignedRoles(ctx context.Context, who *gatehouse.Principal, project, user, group string) (list []AssignedRole, err error) {
 	err = s.view(ctx, who, func(tx *store.Tx) error {
 		if err := s.knownPlace(tx, who, project); err != nil {
@@ -399,7 +399,7 @@ func (s *Service) assignedRoles(tx *store.Tx, who *gatehouse.Principal, project,
 				role, at = m.Role, m.AddedAt
 			}
 		}
-		if v, _ := gatehouse.PredefinedRole(gatehouse.PredefinedID(placeLevel(project), role)); v != nil {
+		if v := gatehouse.PredefinedNamed(placeLevel(project), role); v != nil {
 			list = append(list, AssignedRole{AccessRole: *v, CreatedAt: at, From: []RoleSource{{user, "user"}}})
 		}
 		groups, err := tx.GroupsOf(user)
@@ -430,12 +430,8 @@ func (s *Service) assignedRoles(tx *store.Tx, who *gatehouse.Principal, project,
 			list = append(list, AssignedRole{AccessRole: *v, CreatedAt: a.CreatedAt, By: a.By, From: []RoleSource{from}})
 		}
 	}
-	slices.SortStableFunc(list, func(a, b AssignedRole) int {
-		if a.CreatedAt != b.CreatedAt {
-			return int(a.CreatedAt - b.CreatedAt)
-		}
-		return strings.Compare(a.ID, b.ID)
-	})
+	// By id, and not by age: the oldest of several assignments of one role may go while somebody pages, and its place must stay.
+	slices.SortFunc(list, func(a, b AssignedRole) int { return strings.Compare(a.ID, b.ID) })
 	return list, nil
 }
 
@@ -506,7 +502,7 @@ func (s *Service) knownPlace(tx *store.Tx, who *gatehouse.Principal, project str
 
 // role finds a role that holds in a place.
 func (s *Service) role(tx *store.Tx, who *gatehouse.Principal, project, id string) (*gatehouse.AccessRole, error) {
-	if v, level := gatehouse.PredefinedRole(id); v != nil && level == placeLevel(project) {
+	if v := gatehouse.PredefinedRole(placeLevel(project), id); v != nil {
 		return v, nil
 	}
 	v, err := tx.Role(id)

@@ -50,12 +50,40 @@ func TestNobodyGivesWhatTheyDoNotHave(t *testing.T) {
 	_, _, err = o.UpdateKey(ctx, as, "", narrow.Key.ID, admin.KeyUpdate{Scopes: admin.Some([]string{})})
 	refused("an owner's key without its scopes", err)
 
-	// What they have they may give.
+	// Who owns a project has authority in it that no role in the organization shows: a key of theirs is not to be had for less.
+	project := must[*gatehouse.Project](t)(o.CreateProject(ctx, o.who, admin.ProjectRequest{Name: "theirs"}))
+	lead := must[*gatehouse.User](t)(o.CreateUser(ctx, o.who, admin.UserRequest{Name: "Lea"}))
+	_ = must[*admin.Member](t)(o.AddProjectUser(ctx, o.who, project.ID, lead.ID, gatehouse.RoleOwner))
+	_, err = o.CreateKey(ctx, as, admin.KeyRequest{Class: gatehouse.ClassAdmin, User: lead.ID})
+	refused("a project owner's key", err)
+	_, err = o.CreateKey(ctx, as, admin.KeyRequest{Class: gatehouse.ClassAdmin, User: lead.ID, Scopes: []string{"api.service_accounts.write"}})
+	refused("a project owner's key for what they may not do", err)
+	_, err = o.AddProjectUser(ctx, as, project.ID, reader.ID, gatehouse.RoleOwner)
+	refused("owner of a project", err)
+	_, _, err = o.UpdateKey(ctx, as, "", must[*admin.NewKey](t)(o.CreateKey(ctx, o.who, admin.KeyRequest{Class: gatehouse.ClassAdmin, User: owner.ID, AllowedIPs: []string{"203.0.113.7"}})).Key.ID, admin.KeyUpdate{AllowedIPs: admin.Some([]string{})})
+	refused("an owner's key from anywhere", err)
+
+	// What they have they may give, and who calls models is theirs to say.
+	if _, err := o.AddProjectUser(ctx, as, project.ID, reader.ID, gatehouse.RoleMember); err != nil {
+		t.Error(err)
+	}
 	if _, err := o.CreateRole(ctx, as, "", admin.RoleRequest{Name: "less", Permissions: []string{"api.users.read"}}); err != nil {
 		t.Error(err)
 	}
 	if _, err := o.CreateKey(ctx, as, admin.KeyRequest{Class: gatehouse.ClassAdmin, User: owner.ID, Scopes: []string{"api.users.read"}}); err != nil {
 		t.Error(err)
+	}
+	manager := must[*admin.NewKey](t)(o.CreateKey(ctx, o.who, admin.KeyRequest{Class: gatehouse.ClassAdmin, User: owner.ID, Scopes: []string{gatehouse.ManagementWrite}}))
+	managing := &gatehouse.Principal{Actor: gatehouse.Actor{Kind: gatehouse.ActorKey, Key: manager.Key.ID, User: owner.ID}, Organization: o.who.Organization, Class: gatehouse.ClassAdmin}
+	for _, role := range []gatehouse.Role{gatehouse.RoleViewer, gatehouse.RoleMember, gatehouse.RoleOwner} {
+		if _, err := o.AddProjectUser(ctx, managing, project.ID, reader.ID, role); err != nil {
+			t.Errorf("%s by a key for all management: %v", role, err)
+		}
+	}
+	_, err = o.CreateKey(ctx, managing, admin.KeyRequest{Class: gatehouse.ClassAdmin})
+	refused("a key without its scopes, for oneself", err)
+	if _, err := o.RemoveProjectUser(ctx, o.who, project.ID, reader.ID); err != nil {
+		t.Fatal(err)
 	}
 	// A call is checked against its need where it reads and writes, by the rows as they are.
 	as.Need = "api.users.write"

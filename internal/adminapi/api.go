@@ -75,6 +75,9 @@ type Route struct {
 	Scope   string
 }
 
+// Anybody is the scope of a route that needs no credential.
+const Anybody = ""
+
 // Routes lists everything the API serves, in the order of patterns.
 func Routes() []Route {
 	a := New(Config{})

@@ -18,6 +18,7 @@ const acceptPath = "/gatehouse/v1/invites/accept"
 // inviteRoutes are OpenAI's invites.
 func (a *API) inviteRoutes(on func(pattern, scope string, h handler)) {
 	const invites = "/v1/organization/invites"
+	a.table = append(a.table, Route{"POST " + acceptPath, Anybody}) // which serve answers before it asks who is calling
 	on("GET "+invites, "api.users.read", a.listInvites)
 	on("POST "+invites, "api.users.write", a.createInvite)
 	on("GET "+invites+"/{invite_id}", "api.users.read", a.invite)
@@ -91,7 +92,11 @@ func (a *API) createInvite(ctx context.Context, c *call) (any, error) {
 	v, _ := showInvite(&made.Invite)
 	base := a.cfg.PublicURL
 	if base == "" {
-		base = "http://" + c.Host
+		scheme := "http://"
+		if c.TLS != nil {
+			scheme = "https://"
+		}
+		base = scheme + c.Host
 	}
 	v.Link = base + acceptPath + "#" + made.Token.Reveal() // behind the #, so that no server and no log gets it with a GET
 	return v, nil

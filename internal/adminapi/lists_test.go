@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -182,5 +183,56 @@ func decodeJSON(t *testing.T, r io.Reader, v any) {
 	t.Helper()
 	if err := json.NewDecoder(r).Decode(v); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAssignedRolesWhileTheyChange: the list of somebody's roles goes on where it was when the one it stopped at is taken, and when the
+// assignment that a role was first had through is.
+func TestAssignedRolesWhileTheyChange(t *testing.T) {
+	s := gatehousetest.Start(t, gatehousetest.Options{})
+	call := func(method, path, body string) map[string]any {
+		t.Helper()
+		status, v := ask(t, s, method, path, s.AdminKey, body)
+		if status != 200 {
+			t.Fatalf("%s %s: %d %v", method, path, status, v)
+		}
+		return v
+	}
+	const org = "/v1/organization"
+	user := call("POST", "/gatehouse/v1/users", `{"name":"Ann"}`)["id"].(string)
+	group := call("POST", org+"/groups", `{"name":"g"}`)["id"].(string)
+	call("POST", org+"/groups/"+group+"/users", `{"user_id":"`+user+`"}`)
+	var roles []string
+	for i := range 9 {
+		id := call("POST", org+"/roles", fmt.Sprintf(`{"role_name":"r%d","permissions":[]}`, i))["id"].(string)
+		roles = append(roles, id)
+		call("POST", org+"/users/"+user+"/roles", `{"role_id":"`+id+`"}`)
+		call("POST", org+"/groups/"+group+"/roles", `{"role_id":"`+id+`"}`)
+	}
+	slices.Sort(roles)
+	for _, order := range []string{"asc", "desc"} {
+		var seen []string
+		for after := ""; ; {
+			page := call("GET", org+"/users/"+user+"/roles?limit=2&order="+order+"&after="+after, "")
+			for _, e := range page["data"].([]any) {
+				seen = append(seen, e.(map[string]any)["id"].(string))
+			}
+			if page["has_more"] != true {
+				break
+			}
+			after = page["next"].(string)
+			if at := slices.Index(roles, after); order == "asc" && at >= 0 { // where the reader is: to be had through the group alone
+				call("DELETE", org+"/users/"+user+"/roles/"+after, "")
+			} else if at >= 0 { // gone for good
+				call("DELETE", org+"/groups/"+group+"/roles/"+after, "")
+			}
+		}
+		want := append([]string{"role-api-organization-reader"}, roles...)
+		if order == "desc" {
+			slices.Reverse(want)
+		}
+		if !slices.Equal(seen, want) {
+			t.Errorf("%s: %v, want %v", order, seen, want)
+		}
 	}
 }

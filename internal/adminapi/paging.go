@@ -88,22 +88,22 @@ func nextListed[E, T any](c *call, most, fallback int64, get func(store.Page) ([
 	return nextListOf(elements, more, show), nil
 }
 
-// cut returns the page of a list that is there as a whole.
-func cut[E any](all []E, page store.Page, id func(*E) string) ([]E, bool, error) {
+// cut returns the page of a list that is there as a whole, in the order of ids. What a cursor names need not be in it any more.
+func cut[E any](all []E, page store.Page, id func(*E) string) (elements []E, more bool) {
 	if page.Desc {
 		slices.Reverse(all)
 	}
 	if page.After != "" {
-		at := slices.IndexFunc(all, func(e E) bool { return id(&e) == page.After })
+		at := slices.IndexFunc(all, func(e E) bool { return id(&e) != page.After && id(&e) > page.After != page.Desc })
 		if at < 0 {
-			return nil, false, gatehouse.InvalidParam("after", "Invalid 'after': no element of this list has the id '%s'.", clip(page.After, 128))
+			return nil, false
 		}
-		all = all[at+1:]
+		all = all[at:]
 	}
 	if len(all) > page.Limit {
-		return all[:page.Limit], true, nil
+		return all[:page.Limit], true
 	}
-	return all, false, nil
+	return all, false
 }
 
 // page reads limit, after, before and order.

@@ -134,7 +134,7 @@ func (a *API) updateUser(ctx context.Context, c *call) (any, error) {
 		if req.Role != nil {
 			return nil, gatehouse.InvalidParam("role_id", "Only one of 'role' and 'role_id' may be given.")
 		}
-		if v, level := gatehouse.PredefinedRole(*req.RoleID); v != nil && level == gatehouse.OrganizationLevel {
+		if v := gatehouse.PredefinedRole(gatehouse.OrganizationLevel, *req.RoleID); v != nil {
 			role := gatehouse.Role(v.Name)
 			req.Role = &role
 		} else if _, err := a.cfg.Admin.AssignRole(ctx, c.who, "", id, "", *req.RoleID); err != nil {

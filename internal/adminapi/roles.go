@@ -156,7 +156,8 @@ func (a *API) listAssignedRoles(ctx context.Context, c *call) (any, error) {
 		if err != nil {
 			return nil, false, err
 		}
-		return cut(all, page, func(v *admin.AssignedRole) string { return v.ID })
+		list, more := cut(all, page, func(v *admin.AssignedRole) string { return v.ID })
+		return list, more, nil
 	}, showAssigned(project))
 }
 

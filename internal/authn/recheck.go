@@ -74,7 +74,7 @@ func (a *Authenticator) permitted(project *gatehouse.Project, org *gatehouse.Org
 	if (role == gatehouse.RoleOwner || role == gatehouse.RoleMember) && !gatehouse.Administrative(scope) {
 		return true // whatever products there are
 	}
-	if v, _ := gatehouse.PredefinedRole(gatehouse.PredefinedID(gatehouse.ProjectLevel, role)); v != nil && gatehouse.Permitted(v.Permissions, scope) {
+	if v := gatehouse.PredefinedNamed(gatehouse.ProjectLevel, role); v != nil && gatehouse.Permitted(v.Permissions, scope) {
 		return true
 	}
 	return gatehouse.Permitted(a.cfg.Catalog.Permissions(key.Organization, project.ID, key.Owner), scope)

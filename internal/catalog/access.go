@@ -6,13 +6,12 @@ import (
 	"gatehouse"
 )
 
-// access is what roles give the users of an organization beside their own role in it and in its projects, and the groups they are in.
-// It is immutable; a change of a group, a role or an assignment of the organization compiles it again.
+// access is what roles give the users of an organization beside their own role in it and in its projects. It is
+// immutable; a change of a group, a role or an assignment of the organization compiles it again.
 type access struct {
 	organization string
 	rev          int64                 // rises with every compilation
 	permissions  map[memberID][]string // by project, where it is empty in the organization, and user
-	groups       map[string][]string   // by user, in order
 }
 
 type groupUserID struct{ group, user string }
@@ -34,15 +33,6 @@ func (c *Catalog) Permissions(organization, project, user string) []string {
 		return nil
 	}
 	return a.permissions[memberID{project, user}]
-}
-
-// Groups returns the ids of the groups a user is in. The slice is shared: do not change it.
-func (c *Catalog) Groups(organization, user string) []string {
-	a := c.replica.access.get(organization)
-	if a == nil {
-		return nil
-	}
-	return a.groups[user]
 }
 
 func (r *replica) accessOf(organization string) *accessRows {
@@ -101,12 +91,11 @@ func (r *replica) dropAccess(drop func(*accessRows)) {
 }
 
 func (a *accessRows) compile(organization string, rev int64) *access {
-	out := &access{organization: organization, rev: rev, permissions: map[memberID][]string{}, groups: map[string][]string{}}
+	out := &access{organization: organization, rev: rev, permissions: map[memberID][]string{}}
 	users := map[string][]string{} // by group
 	for _, m := range a.users {
 		if g := a.groups[m.Group]; m.RemovedAt == 0 && g != nil && g.RemovedAt == 0 {
 			users[m.Group] = append(users[m.Group], m.User)
-			out.groups[m.User] = append(out.groups[m.User], g.ID)
 		}
 	}
 	for _, as := range a.assignments {
@@ -127,19 +116,17 @@ func (a *accessRows) compile(organization string, rev int64) *access {
 		slices.Sort(list)
 		out.permissions[id] = slices.Clip(slices.Compact(list))
 	}
-	for _, list := range out.groups {
-		slices.Sort(list)
-	}
 	return out
 }
 
 // permissionsOf returns what an assignment's role permits in its place: nothing where the role is gone, or belongs elsewhere.
 func (a *accessRows) permissionsOf(as *gatehouse.RoleAssignment) []string {
-	if v, level := gatehouse.PredefinedRole(as.Role); v != nil {
-		if (level == gatehouse.ProjectLevel) == (as.Project != "") {
-			return v.Permissions
-		}
-		return nil
+	level := gatehouse.OrganizationLevel
+	if as.Project != "" {
+		level = gatehouse.ProjectLevel
+	}
+	if v := gatehouse.PredefinedRole(level, as.Role); v != nil {
+		return v.Permissions
 	}
 	if v := a.roles[as.Role]; v != nil && v.RemovedAt == 0 && v.Project == as.Project {
 		return v.Permissions

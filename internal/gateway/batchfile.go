@@ -153,16 +153,17 @@ func (x *exchange) judgeLine(b *batchCall, l *batch.Line, objects *belongings) e
 		return &gatehouse.Error{Kind: gatehouse.Invalid, Code: batch.CodeSpread, Param: "model",
 			Message: "no upstream can take this line and all before it. The lines of one file go to one upstream: put models, and objects, of different ones into files of their own."}
 	}
-	if err := x.mayRun(l.Op, f, name); err != nil {
+	hosted := l.Op.Hosted(f)
+	if err := x.mayRunHosted(l.Op, f, name, hosted); err != nil {
 		return err
 	}
 	for _, upstream := range m.names {
 		if tools := dialect.ModelTools(l.Op.Usage, upstream) & x.id.Project.Policy.DeniedTools; tools != 0 {
 			return x.toolDenied(tools, "model")
 		}
-		m.open |= batchRuns(l.Op, f, upstream)
+		m.open |= batchRuns(l.Op, hosted, upstream)
 	}
-	m.open |= batchRuns(l.Op, f, name)
+	m.open |= batchRuns(l.Op, hosted, name)
 	b.Lines++
 	ask := bound.Read(l.Op, f, int64(len(l.Body)), refers(b.refs))
 	ask.Video = videoOf(l.Op, f)

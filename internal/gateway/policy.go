@@ -10,11 +10,18 @@ import (
 // mayRun checks what a call, or a line of a batch, makes its upstream run against what the project denies, wherever it is asked for. What
 // the upstream keeps, and nobody can look into here, may bring along anything: with anything denied it is refused.
 func (x *exchange) mayRun(op *dialect.Op, fields *strictjson.Result, model string) error {
+	if !x.id.Project.Policy.Restricts() {
+		return nil
+	}
+	return x.mayRunHosted(op, fields, model, op.Hosted(fields))
+}
+
+// mayRunHosted is mayRun for what is known of the request's tools.
+func (x *exchange) mayRunHosted(op *dialect.Op, fields *strictjson.Result, model string, h dialect.Hosted) error {
 	policy := &x.id.Project.Policy
 	if !policy.Restricts() {
 		return nil
 	}
-	h := op.Hosted(fields)
 	h.Tools |= dialect.ModelTools(op.Usage, model)
 	switch {
 	case h.Tools&policy.DeniedTools != 0:
@@ -62,8 +69,7 @@ const (
 )
 
 // batchRuns returns the bits for a line that passed mayRun.
-func batchRuns(op *dialect.Op, fields *strictjson.Result, model string) int64 {
-	h := op.Hosted(fields)
+func batchRuns(op *dialect.Op, h dialect.Hosted, model string) int64 {
 	bits := int64(h.Tools|dialect.ModelTools(op.Usage, model)) << batchToolsShift
 	if h.Stored != "" {
 		bits |= batchStored

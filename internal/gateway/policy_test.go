@@ -34,6 +34,7 @@ func TestDeniedModels(t *testing.T) {
 	g, up := newChat(t)
 	g.deploy("gpt-5", admin.RouteSpec{Upstream: "up"})
 	g.deploy("gpt-image-1", admin.RouteSpec{Upstream: "up"})
+	g.own(g.upstreamNamed("up"), "asst_1")
 	_, other := g.newProject("other")
 	for _, c := range []struct {
 		mode  gatehouse.ModelMode
@@ -47,11 +48,12 @@ func TestDeniedModels(t *testing.T) {
 			"classic Azure":   {"/openai/deployments/gpt-5/chat/completions?api-version=2024-10-21", `{"messages":[]}`},
 			"a tool's model":  {"/v1/responses", `{"model":"gpt-4o","input":"x","tools":[{"type":"image_generation","model":"gpt-image-1"}]}`},
 			"a stored prompt": {"/v1/responses", `{"model":"gpt-4o","prompt":{"id":"pmpt_1"}}`},
+			"a run's model":   {"/v1/threads/runs", `{"assistant_id":"asst_1","tools":[]}`}, // which is its assistant's
 		} {
 			a := g.do("POST", req[0], req[1])
 			code := "model_not_found"
 			switch name {
-			case "a stored prompt":
+			case "a stored prompt", "a run's model":
 				code = gateway.CodeToolDenied
 			case "classic Azure":
 				code = "403" // and the other inside it
@@ -196,7 +198,8 @@ func TestDeniedInBatches(t *testing.T) {
 
 // TestZeroDataRetention: what is recorded of a request says from where it came unless the project, or its organization, keeps nothing.
 func TestZeroDataRetention(t *testing.T) {
-	g, _ := newChat(t)
+	access := &lines{}
+	g, _ := newChat(t, func(c *gateway.Config) { c.AccessLog = access })
 	call := func() *gatehouse.Request {
 		a := g.do("POST", "/v1/chat/completions", chatBody, "User-Agent", "acme/1", "X-Client-Request-Id", "mine")
 		if a.status != 200 {
@@ -212,8 +215,18 @@ func TestZeroDataRetention(t *testing.T) {
 		t.Errorf("by default: %+v", r)
 	}
 	g.policy(admin.PolicyUpdate{DataRetention: admin.Some(gatehouse.ZeroDataRetention)})
+	logged := len(access.String())
 	if r := call(); !nobody(r) || r.Units == nil || r.Rule != "served" {
 		t.Errorf("a project of zero data retention: %+v", r)
+	}
+	all := access.String()
+	if !strings.Contains(all[:logged], `"ip":"127.0.0.1"`) || strings.Contains(all[logged:], "127.0.0.1") || len(all) == logged {
+		t.Errorf("the access log:\n%s", all)
+	}
+	for line := range strings.Lines(all) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("a line of the access log is no JSON: %s", line)
+		}
 	}
 	if refused := g.explain(g.do("POST", "/v1/chat/completions", `{"model":"none","messages":[]}`, "User-Agent", "acme/1").id()); !nobody(refused) || refused.Rule == "" {
 		t.Errorf("a refusal: %+v", refused)
