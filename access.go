@@ -101,6 +101,7 @@ var Areas = []Area{
 	{Name: "roles", Levels: OrganizationLevel | ProjectLevel, Admin: true, About: "roles and to whom they are assigned"},
 	{Name: "api_keys", Levels: OrganizationLevel | ProjectLevel, Admin: true, About: "API keys and admin keys"},
 	{Name: "service_accounts", Levels: OrganizationLevel | ProjectLevel, Admin: true, About: "service accounts, Azure-shaped resources, and their keys"},
+	{Name: "certificates", Levels: OrganizationLevel | ProjectLevel, Admin: true, About: "client certificates and where they are demanded"},
 	{Name: "policies", Levels: OrganizationLevel | ProjectLevel, Admin: true, About: "what projects may use: models, hosted tools, data retention"},
 	{Name: "limits", Levels: OrganizationLevel | ProjectLevel, Admin: true, About: "rate limits"},
 	{Name: "spend", Levels: OrganizationLevel | ProjectLevel, Admin: true, About: "budgets, spend limits and alerts, credits and prices"},

@@ -9,6 +9,7 @@ type Organization struct {
 	Retention      Retention
 	TimeZone       string        // the IANA name of the zone in which its days and months begin; empty: UTC
 	DataRetention  DataRetention // empty: see RetentionOf
+	Certificates   []string      // ids: who calls models must show a client certificate that one of them issued; empty: nobody need
 	CreatedAt      Millis
 	Rev            int64
 }

@@ -30,6 +30,7 @@ const (
 	SubjectRole           SubjectKind = "role"
 	SubjectAssignment     SubjectKind = "role_assignment"
 	SubjectInvite         SubjectKind = "invite"
+	SubjectCertificate    SubjectKind = "certificate"
 	SubjectNone           SubjectKind = "" // audited, changes nothing
 )
 

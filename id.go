@@ -38,6 +38,7 @@ const (
 	PrefixRole           = "role_"
 	PrefixAssignment     = "role_assignment_"
 	PrefixInvite         = "invite-"
+	PrefixCertificate    = "cert_"
 )
 
 // Base62 is the alphabet of IDs and keys, in value order.

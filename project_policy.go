@@ -14,6 +14,16 @@ type ProjectPolicy struct {
 	DeniedTools ToolSet `json:"denied_tools,omitzero"`
 	// DataRetention is what Gatehouse keeps of the project's requests; empty: as the organization says.
 	DataRetention DataRetention `json:"data_retention,omitempty"`
+	// ServiceTiers says which service tiers may be asked for.
+	ServiceTiers ServiceTiers `json:"service_tiers,omitzero"`
+	// Certificates are the ids of those of which one must have issued a caller's client certificate, besides what the organization
+	// demands; empty: nothing more.
+	Certificates []string `json:"certificates,omitempty"`
+}
+
+// IsZero reports whether nothing is set.
+func (p *ProjectPolicy) IsZero() bool {
+	return !p.Restricts() && p.DataRetention == "" && p.ServiceTiers.IsZero() && len(p.Certificates) == 0
 }
 
 // Restricts reports whether any model or hosted tool is denied.

@@ -110,3 +110,27 @@ func (c *Client) DataRetention(ctx context.Context) (*DataRetention, error) {
 func (c *Client) SetDataRetention(ctx context.Context, d gatehouse.DataRetention) (*DataRetention, error) {
 	return do[DataRetention](ctx, c, request{method: http.MethodPost, path: []string{"v1", "organization", "data_retention"}, body: retentionUpdate{d}})
 }
+
+// ServiceTiers are the service tiers that a project's requests may ask for, and which they get that ask for none.
+type ServiceTiers struct {
+	Answer
+	Default     string `json:"default"`
+	Enabled     any    `json:"enabled_tiers"` // "all", or a list of names
+	EffectiveBy int64  `json:"effective_by"`  // as Deletion.EffectiveBy
+}
+
+// ServiceTiersUpdate changes the fields that are set.
+type ServiceTiersUpdate struct {
+	Default string `json:"default,omitempty"`
+	Enabled any    `json:"enabled_tiers,omitempty"`
+}
+
+// ServiceTiers returns which service tiers a project's requests may ask for.
+func (c *Client) ServiceTiers(ctx context.Context, project string) (*ServiceTiers, error) {
+	return do[ServiceTiers](ctx, c, request{method: http.MethodGet, path: projectPath(project, "service_tier_settings")})
+}
+
+// SetServiceTiers changes which service tiers a project's requests may ask for.
+func (c *Client) SetServiceTiers(ctx context.Context, project string, u ServiceTiersUpdate) (*ServiceTiers, error) {
+	return do[ServiceTiers](ctx, c, request{method: http.MethodPost, path: projectPath(project, "service_tier_settings"), body: u})
+}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,11 +15,11 @@ import (
 
 // permissions shows and changes what a project's requests may do, whoever makes them.
 func (c *cli) permissions() *cobra.Command {
-	var allow, deny, allowTools, denyTools []string
+	var allow, deny, allowTools, denyTools, tiers []string
 	var every bool
-	var retention string
+	var retention, tier string
 	var cmd *cobra.Command
-	cmd = c.call("permissions PROJECT [flags]", "Show or change which models and hosted tools a project may use, and what is kept of its requests", cobra.ExactArgs(1),
+	cmd = c.call("permissions PROJECT [flags]", "Show or change which models, hosted tools and service tiers a project may use, and what is kept of its requests", cobra.ExactArgs(1),
 		func(ctx context.Context, cl *client.Client, args []string) error {
 			flags := cmd.Flags()
 			models := 0
@@ -75,6 +77,19 @@ func (c *cli) permissions() *cobra.Command {
 				}
 				until = max(until, d.EffectiveBy)
 			}
+			if flags.Changed("service-tiers") || tier != "" {
+				u := client.ServiceTiersUpdate{Default: tier}
+				if flags.Changed("service-tiers") {
+					if u.Enabled = given(tiers); slices.Equal(tiers, []string{"all"}) {
+						u.Enabled = "all"
+					}
+				}
+				v, err := cl.SetServiceTiers(ctx, id, u)
+				if err != nil {
+					return err
+				}
+				until = max(until, v.EffectiveBy)
+			}
 			return c.showPermissions(ctx, cl, id, until)
 		})
 	cmd.Flags().StringSliceVar(&allow, "allow-model", nil, "the project may ask for these models and no others; repeat for more. \"\" for none at all")
@@ -83,6 +98,8 @@ func (c *cli) permissions() *cobra.Command {
 	cmd.Flags().StringSliceVar(&denyTools, "deny-tool", nil, "a hosted tool that no request may use: "+gatehouse.AllTools.String())
 	cmd.Flags().StringSliceVar(&allowTools, "allow-tool", nil, "a hosted tool that requests may use again")
 	cmd.Flags().StringVar(&retention, "data-retention", "", "what is kept of its requests: organization_default, none, modified_abuse_monitoring, zero_data_retention (no addresses, programs and ids of callers)")
+	cmd.Flags().StringSliceVar(&tiers, "service-tiers", nil, "the service tiers that requests may ask for beside the standard one: "+strings.Join(gatehouse.DeniableTiers, ", ")+". \"all\" for every tier, \"\" for none of these")
+	cmd.Flags().StringVar(&tier, "default-tier", "", "the service tier of requests that ask for none: standard, fast or scale")
 	return cmd
 }
 
@@ -95,6 +112,19 @@ func given(values []string) []string {
 		}
 	}
 	return list
+}
+
+// tierNames writes the tiers that may be asked for: all, or their names.
+func tierNames(enabled any) string {
+	list, ok := enabled.([]any)
+	if !ok {
+		return fmt.Sprint(enabled)
+	}
+	names := []string{"standard"}
+	for _, name := range list {
+		names = append(names, fmt.Sprint(name))
+	}
+	return strings.Join(names, ", ")
 }
 
 func (c *cli) showPermissions(ctx context.Context, cl *client.Client, project string, until int64) error {
@@ -110,7 +140,11 @@ func (c *cli) showPermissions(ctx context.Context, cl *client.Client, project st
 	if err != nil {
 		return err
 	}
-	all, err := json.Marshal(map[string]json.RawMessage{"model_permissions": models.JSON, "hosted_tool_permissions": tools.JSON, "data_retention": kept.JSON})
+	tiers, err := cl.ServiceTiers(ctx, project)
+	if err != nil {
+		return err
+	}
+	all, err := json.Marshal(map[string]json.RawMessage{"model_permissions": models.JSON, "hosted_tool_permissions": tools.JSON, "data_retention": kept.JSON, "service_tier_settings": tiers.JSON})
 	if err != nil {
 		return err
 	}
@@ -125,7 +159,8 @@ func (c *cli) showPermissions(ctx context.Context, cl *client.Client, project st
 			what = "all but " + names
 		}
 		denied := tools.Denied()
-		c.out.fields([][2]string{{"models", what}, {"hosted tools", (gatehouse.AllTools &^ denied).String()}, {"denied tools", denied.String()}, {"data retention", string(kept.Type)}})
+		c.out.fields([][2]string{{"models", what}, {"hosted tools", (gatehouse.AllTools &^ denied).String()}, {"denied tools", denied.String()}, {"data retention", string(kept.Type)},
+			{"default tier", tiers.Default}, {"service tiers", tierNames(tiers.Enabled)}})
 		c.effective(until)
 	})
 }

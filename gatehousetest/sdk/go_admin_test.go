@@ -368,3 +368,68 @@ func TestGoUsers(t *testing.T) {
 		t.Errorf("the last owner was removed: %v", err)
 	}
 }
+
+// TestGoCertificates stores, lists, puts into force and removes certificates, and sets service tiers, through openai-go.
+func TestGoCertificates(t *testing.T) {
+	s := gatehousetest.Start(t, gatehousetest.Options{})
+	c := client(s)
+	org, ctx := c.Admin.Organization, t.Context()
+	var ids []string
+	for _, name := range []string{"a", "b", "c"} {
+		made := must[*openai.Certificate](t)(org.Certificates.New(ctx, openai.AdminOrganizationCertificateNewParams{Certificate: gatehousetest.NewAuthority(t, name).PEM, Name: openai.String(name)}))
+		if made.Name != name || made.CertificateDetails.ExpiresAt == 0 {
+			t.Error(made.RawJSON())
+		}
+		ids = append(ids, made.ID)
+	}
+	if got := must[*openai.Certificate](t)(org.Certificates.Get(ctx, ids[0], openai.AdminOrganizationCertificateGetParams{Include: []string{"content"}})); !strings.HasPrefix(got.CertificateDetails.Content, "-----BEGIN CERTIFICATE-----") {
+		t.Error(got.RawJSON())
+	}
+	if got := must[*openai.Certificate](t)(org.Certificates.Update(ctx, ids[0], openai.AdminOrganizationCertificateUpdateParams{Name: openai.String("renamed")})); got.Name != "renamed" {
+		t.Error(got.RawJSON())
+	}
+	var listed []string
+	pages := org.Certificates.ListAutoPaging(ctx, openai.AdminOrganizationCertificateListParams{Limit: openai.Int(2), Order: "asc"})
+	for pages.Next() {
+		listed = append(listed, pages.Current().ID)
+	}
+	if err := pages.Err(); err != nil || !slices.Equal(listed, ids) {
+		t.Errorf("listed %v, %v; want %v", listed, err, ids)
+	}
+	if on, err := org.Certificates.Activate(ctx, openai.AdminOrganizationCertificateActivateParams{CertificateIDs: ids[:2]}); err != nil || len(on.Data) != 2 || !on.Data[0].Active {
+		t.Errorf("%v %+v", err, on)
+	}
+	if off, err := org.Certificates.Deactivate(ctx, openai.AdminOrganizationCertificateDeactivateParams{CertificateIDs: ids[:2]}); err != nil || len(off.Data) != 2 || off.Data[0].Active {
+		t.Errorf("%v %+v", err, off)
+	}
+	project := org.Projects.Certificates
+	if on, err := project.Activate(ctx, s.ProjectID, openai.AdminOrganizationProjectCertificateActivateParams{CertificateIDs: ids[2:]}); err != nil || len(on.Data) != 1 || !on.Data[0].Active {
+		t.Errorf("%v %+v", err, on)
+	}
+	there := project.ListAutoPaging(ctx, s.ProjectID, openai.AdminOrganizationProjectCertificateListParams{Limit: openai.Int(1)})
+	active := 0
+	for there.Next() {
+		if there.Current().Active {
+			active++
+		}
+	}
+	if err := there.Err(); err != nil || active != 1 {
+		t.Errorf("%d are active in the project, %v", active, err)
+	}
+	if off, err := project.Deactivate(ctx, s.ProjectID, openai.AdminOrganizationProjectCertificateDeactivateParams{CertificateIDs: ids[2:]}); err != nil || len(off.Data) != 1 || off.Data[0].Active {
+		t.Errorf("%v %+v", err, off)
+	}
+	for _, id := range ids {
+		if d := must[*openai.AdminOrganizationCertificateDeleteResponse](t)(org.Certificates.Delete(ctx, id)); d.ID != id {
+			t.Error(d.RawJSON())
+		}
+	}
+
+	tiers := org.Projects.ServiceTierSettings
+	if got, err := tiers.Update(ctx, s.ProjectID, openai.AdminOrganizationProjectServiceTierSettingUpdateParams{Default: "fast"}); err != nil || got.Default != "fast" {
+		t.Errorf("%v %+v", err, got)
+	}
+	if got, err := tiers.Get(ctx, s.ProjectID); err != nil || got.Default != "fast" {
+		t.Errorf("%v %+v", err, got)
+	}
+}

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -78,6 +79,15 @@ func runAgainst(t *testing.T, binary, script string, s *gatehousetest.Server) {
 		"GATEHOUSE_URL=" + s.URL, "GATEHOUSE_API_KEY=" + s.APIKey, "GATEHOUSE_ADMIN_KEY=" + s.AdminKey, "GATEHOUSE_ORGANIZATION=" + s.OrganizationID, "GATEHOUSE_PROJECT=" + s.ProjectID,
 		"GATEHOUSE_AZURE_ENDPOINT=" + s.Azure.Endpoint, "GATEHOUSE_AZURE_KEY=" + s.Azure.APIKey, "GATEHOUSE_AZURE_DEPLOYMENT=" + s.Azure.Deployment,
 	}
+	var pems []string // certificates to upload, a line each as JSON has it
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		pems = append(pems, gatehousetest.NewAuthority(t, name).PEM)
+	}
+	text, err := json.Marshal(pems)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(cmd.Env, "GATEHOUSE_CERTIFICATES="+string(text))
 	if s.CAFile != "" {
 		cmd.Env = append(cmd.Env, "NODE_EXTRA_CA_CERTS="+s.CAFile)
 	}

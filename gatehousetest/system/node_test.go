@@ -25,10 +25,12 @@ const patience = 30 * time.Second
 // node is one running process of the program. It ends with the test.
 type node struct {
 	server.Ready // what dev printed; of serve the URLs only
-	cmd          *exec.Cmd
-	out, log     *capture
-	exited       chan struct{} // closed once the process has ended and its output is complete
-	state        *os.ProcessState
+	// ClientCertURL is the listener that asks for client certificates, where there is one.
+	ClientCertURL string
+	cmd           *exec.Cmd
+	out, log      *capture
+	exited        chan struct{} // closed once the process has ended and its output is complete
+	state         *os.ProcessState
 }
 
 // capture is what a process wrote. Lines can be waited for.
@@ -184,11 +186,14 @@ func serve(tb testing.TB, config string, env ...string) *node {
 	tb.Helper()
 	n := start(tb, env, "serve", "--config", config)
 	served := n.log.line(n.stopWaiting(tb), func(line []byte) bool {
-		var entry struct{ Msg, URL, Ops string }
+		var entry struct {
+			Msg, URL, Ops string
+			ClientCertURL string `json:"client_cert_url"`
+		}
 		if json.Unmarshal(line, &entry) != nil || entry.Msg != "serving" {
 			return false
 		}
-		n.URL, n.OpsURL = entry.URL, entry.Ops
+		n.URL, n.OpsURL, n.ClientCertURL = entry.URL, entry.Ops, entry.ClientCertURL
 		return true
 	})
 	if !served {

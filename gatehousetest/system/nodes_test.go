@@ -45,7 +45,7 @@ func newPair(tb testing.TB, staleness, valkey string) *pair {
 		lines := []string{
 			"listen: 127.0.0.1:0", "ops_listen: 127.0.0.1:0", "node: " + name, "data: " + filepath.Join(tb.TempDir(), name), "database: " + database,
 			"pepper: file://" + filepath.Join(secrets, "pepper"), "kek: file://" + filepath.Join(secrets, "kek"),
-			"max_staleness: " + staleness, "drain: 1s", "log: {access: false}",
+			"max_staleness: " + staleness, "drain: 1s", "log: {access: false}", "trusted_proxies: [127.0.0.1]", "client_cert_header: Client-Cert",
 		}
 		if valkey != "" {
 			lines = append(lines, "valkey: redis://"+valkey)

@@ -1,10 +1,19 @@
 package system_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse/gatehousetest"
 )
 
 // TestNodesEnforcePolicies: what one node is told that a project may not do is refused by both when the answer has come, and served
@@ -31,6 +40,8 @@ func TestNodesEnforcePolicies(t *testing.T) {
 	}
 	search := chat(false)
 	search["web_search_options"] = map[string]any{}
+	fast := chat(false)
+	fast["service_tier"] = "priority"
 	for range 3 {
 		set(p.a, "model_permissions", map[string]any{"mode": "allow_list", "model_ids": []string{"gpt-4o"}})
 		expect("a denied model", chat(false), 403, "model_not_found")
@@ -41,6 +52,137 @@ func TestNodesEnforcePolicies(t *testing.T) {
 		expect("a request without the tool", chat(false), 200, "")
 		set(p.a, "hosted_tool_permissions", map[string]any{"web_search": map[string]any{"enabled": true}})
 		expect("a tool that is allowed again", search, 200, "")
+		set(p.b, "service_tier_settings", map[string]any{"enabled_tiers": []string{"flex"}})
+		expect("a denied tier", fast, 400, "service_tier_not_allowed")
+		set(p.a, "service_tier_settings", map[string]any{"enabled_tiers": "all"})
+		expect("a tier that is allowed again", fast, 200, "")
+	}
+}
+
+// TestNodesEnforceCertificates puts certificates into force at one node, in the organization and in a project, and calls both behind a
+// proxy that says which client certificate its client showed.
+func TestNodesEnforceCertificates(t *testing.T) {
+	p := newPair(t, "10s", "")
+	project, account := p.project(t, "mutual")
+	k := p.key(t, project, account)
+	p.everywhere(t, k)
+	ours, theirs := gatehousetest.NewAuthority(t, "ours"), gatehousetest.NewAuthority(t, "theirs")
+	call := func(n *node, path string, body any) (out struct{ ID string }) {
+		t.Helper()
+		if status := must(t, p.client, http.MethodPost, n.URL+"/v1/organization"+path, p.AdminKey, body, &out); status != 200 {
+			t.Fatalf("%s: the change does not hold everywhere: %d", path, status)
+		}
+		return out
+	}
+	upload := func(a *gatehousetest.Authority) map[string]any {
+		return map[string]any{"certificate_ids": []string{call(p.a, "/certificates", map[string]any{"certificate": a.PEM}).ID}}
+	}
+	header := func(a *gatehousetest.Authority) string {
+		return ":" + base64.StdEncoding.EncodeToString(a.Client(t, "robot", nil).Certificate[0]) + ":"
+	}
+	idOurs, idTheirs, ourClient, theirClient := upload(ours), upload(theirs), header(ours), header(theirs)
+	expect := func(what, certificate string, code string) {
+		t.Helper()
+		var headers []string
+		if certificate != "" {
+			headers = []string{"Client-Cert", certificate}
+		}
+		status := 401
+		if code == "" {
+			status = 200
+		}
+		for name, n := range map[string]*node{"a": p.a, "b": p.b} {
+			r := ask(t.Context(), p.client, http.MethodPost, n.URL+"/v1/chat/completions", k.value, chat(false), headers...)
+			if r.Err != nil || r.Status != status || !strings.Contains(string(r.Body), code) {
+				t.Errorf("%s at node %s: %d %v %s, want %d %s", what, name, r.Status, r.Err, r.Body, status, code)
+			}
+		}
+	}
+	ended, _ := p.longStream(t, p.b, k)
+	for i := range 3 {
+		call(p.a, "/projects/"+project+"/certificates/activate", idOurs)
+		if i == 0 {
+			select {
+			case <-ended:
+			case <-time.After(patience):
+				t.Error("the open stream of a client without a certificate goes on")
+			}
+		}
+		expect("none", "", "client_certificate_required")
+		expect("ours", ourClient, "")
+		expect("theirs", theirClient, "client_certificate_not_trusted")
+		call(p.b, "/certificates/activate", idTheirs)
+		expect("ours, where the organization wants theirs", ourClient, "client_certificate_not_trusted")
+		call(p.a, "/projects/"+project+"/certificates/deactivate", idOurs)
+		expect("theirs, where the project wants none", theirClient, "")
+		call(p.b, "/certificates/deactivate", idTheirs)
+		expect("nothing is demanded", "", "")
+	}
+}
+
+// TestMutualTLS calls a node's listener that asks for client certificates, with one, without and with a stranger's.
+func TestMutualTLS(t *testing.T) {
+	dir := t.TempDir()
+	host := gatehousetest.NewAuthority(t, "host")
+	leaf := host.Client(t, "localhost", func(c *x509.Certificate) {
+		c.IPAddresses, c.ExtKeyUsage = []net.IP{net.IPv4(127, 0, 0, 1)}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	})
+	key, err := x509.MarshalPKCS8PrivateKey(leaf.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{"cert": {Type: "CERTIFICATE", Bytes: leaf.Certificate[0]}, "key": {Type: "PRIVATE KEY", Bytes: key}} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config := configFile(t, "listen: 127.0.0.1:0", "ops_listen: 127.0.0.1:0", "data: "+filepath.Join(dir, "data"), "database: sqlite:"+filepath.Join(dir, "db"),
+		"pepper: file://"+filepath.Join(dir, "pepper"), "kek: file://"+filepath.Join(dir, "kek"), "drain: 1s", "log: {access: false}",
+		"tls: {cert: "+filepath.Join(dir, "cert")+", key: "+filepath.Join(dir, "key")+", client_cert_listen: 127.0.0.1:0}")
+	f := found(t, config)
+	n := serve(t, config)
+	roots := x509.NewCertPool()
+	roots.AddCert(host.Certificate)
+	with := func(http2 bool, certificates ...tls.Certificate) *http.Client {
+		tr := gatehousetest.Transport(t)
+		tr.TLSClientConfig, tr.ForceAttemptHTTP2 = &tls.Config{RootCAs: roots, Certificates: certificates}, http2
+		return &http.Client{Transport: tr, Timeout: patience}
+	}
+	plain, ours := with(true), gatehousetest.NewAuthority(t, "ours")
+	must(t, plain, http.MethodPost, n.URL+"/gatehouse/v1/apply", f.AdminKey, []byte("upstreams: [{name: mock, dialect: mock}]\ndeployments: [{name: gpt-4o-mini, routes: [{upstream: mock}]}]\n"), nil)
+	var made struct {
+		ID     string
+		APIKey struct{ Value string } `json:"api_key"`
+	}
+	must(t, plain, http.MethodPost, n.URL+"/v1/organization/projects/"+f.ProjectID+"/service_accounts", f.AdminKey, map[string]any{"name": "robot"}, &made)
+	caller := made.APIKey.Value
+	must(t, plain, http.MethodPost, n.URL+"/v1/organization/certificates", f.AdminKey, map[string]any{"name": "ours", "certificate": ours.PEM}, &made)
+	must(t, plain, http.MethodPost, n.URL+"/v1/organization/projects/"+f.ProjectID+"/certificates/activate", f.AdminKey, map[string]any{"certificate_ids": []string{made.ID}}, nil)
+	good, stranger := ours.Client(t, "robot", nil), gatehousetest.NewAuthority(t, "stranger").Client(t, "robot", nil)
+	for _, http2 := range []bool{false, true} {
+		for what, c := range map[string]struct {
+			client *http.Client
+			url    string
+			status int
+			code   string
+		}{
+			"with a certificate":                     {with(http2, good), n.ClientCertURL, 200, ""},
+			"with a stranger's":                      {with(http2, stranger), n.ClientCertURL, 401, "client_certificate_not_trusted"},
+			"without one":                            {with(http2), n.ClientCertURL, 401, "client_certificate_required"},
+			"at the listener that does not ask":      {with(http2, good), n.URL, 401, "client_certificate_required"},
+			"with a header, which nobody may say":    {with(http2), n.URL, 401, "client_certificate_required"},
+			"the administration, which needs no such": {with(http2), n.ClientCertURL, 200, ""},
+		} {
+			for range 2 { // the second time over the same connection
+				r := ask(t.Context(), c.client, http.MethodPost, c.url+"/v1/chat/completions", caller, chat(false), "Client-Cert", ":"+base64.StdEncoding.EncodeToString(good.Certificate[0])+":")
+				if strings.HasPrefix(what, "the administration") {
+					r = ask(t.Context(), c.client, http.MethodGet, c.url+"/v1/organization/projects", f.AdminKey, nil)
+				}
+				if r.Err != nil || r.Status != c.status || !strings.Contains(string(r.Body), c.code) {
+					t.Errorf("%s, HTTP/2 %v: %d %v %s, want %d %s", what, http2, r.Status, r.Err, r.Body, c.status, c.code)
+				}
+			}
+		}
 	}
 }
 

@@ -14,6 +14,8 @@ type PolicyUpdate struct {
 	Models        Optional[gatehouse.ModelPermissions] // the zero value: every model
 	Deny, Allow   gatehouse.ToolSet                    // tools that are denied, and tools that are no longer
 	DataRetention Optional[gatehouse.DataRetention]
+	DefaultTier   Optional[string]                 // of gatehouse.ServiceTiers; empty: what the upstream gives
+	EnabledTiers  Optional[gatehouse.ServiceTiers] // which tiers may be asked for; its default is not looked at
 }
 
 // UpdateProjectPolicy changes what a project's requests may do. When it returns with Effect.Everywhere, no node serves what is denied.
@@ -59,6 +61,17 @@ func (u *PolicyUpdate) apply(p *gatehouse.Project) (changes, before map[string]a
 			return nil, nil, err
 		}
 	}
+	if u.DefaultTier.Set || u.EnabledTiers.Set {
+		if u.DefaultTier.Set {
+			now.ServiceTiers.Default = u.DefaultTier.Value
+		}
+		if u.EnabledTiers.Set {
+			now.ServiceTiers.Restricted, now.ServiceTiers.Enabled = u.EnabledTiers.Value.Restricted, slices.Clone(u.EnabledTiers.Value.Enabled)
+		}
+		if err := now.ServiceTiers.Check(); err != nil {
+			return nil, nil, err
+		}
+	}
 	changes, before = map[string]any{}, map[string]any{}
 	note := func(name string, from, to any) { changes[name], before[name] = to, from }
 	if !old.Models.Equal(now.Models) {
@@ -69,6 +82,9 @@ func (u *PolicyUpdate) apply(p *gatehouse.Project) (changes, before map[string]a
 	}
 	if old.DataRetention != now.DataRetention {
 		note("data_retention", retentionName(old.DataRetention), retentionName(now.DataRetention))
+	}
+	if !old.ServiceTiers.Equal(now.ServiceTiers) {
+		note("service_tiers", tiersListed(&old.ServiceTiers), tiersListed(&now.ServiceTiers))
 	}
 	p.Policy = now
 	return changes, before, nil
@@ -89,12 +105,40 @@ func retentionName(d gatehouse.DataRetention) gatehouse.DataRetention {
 	return d
 }
 
+// tiersListed returns service tiers as events have them, and OpenAI's API.
+func tiersListed(t *gatehouse.ServiceTiers) map[string]any {
+	listed := map[string]any{"enabled_tiers": t.Listed()}
+	if t.Default != "" {
+		listed["default"] = t.Default
+	}
+	return listed
+}
+
 // narrowedPolicy returns what both policies allow.
 func narrowedPolicy(p, q gatehouse.ProjectPolicy) gatehouse.ProjectPolicy {
 	p.Models = narrowedModels(p.Models, q.Models)
 	p.DeniedTools |= q.DeniedTools
 	if !q.DataRetention.KeepsCallers() {
 		p.DataRetention = q.DataRetention
+	}
+	p.Certificates = narrowed(p.Certificates, q.Certificates, equal)
+	p.ServiceTiers = narrowedTiers(p.ServiceTiers, q.ServiceTiers)
+	return p
+}
+
+// narrowedTiers returns the tiers that both allow, and the default of the first where that may still be had.
+func narrowedTiers(p, q gatehouse.ServiceTiers) gatehouse.ServiceTiers {
+	switch {
+	case !q.Restricted:
+		return p
+	case !p.Restricted:
+		p.Enabled = slices.Clone(q.Enabled)
+	default:
+		p.Enabled = slices.DeleteFunc(slices.Clone(p.Enabled), func(tier string) bool { return !slices.Contains(q.Enabled, tier) })
+	}
+	p.Restricted = true
+	if p.Default == gatehouse.TierFast && !p.Allows(gatehouse.TierFast) {
+		p.Default = q.Default
 	}
 	return p
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse"
+	"gatehouse/gatehousetest"
 	"gatehouse/internal/admin"
 	"gatehouse/internal/secret"
 	"gatehouse/internal/store"
@@ -92,6 +93,9 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 
 	invited, takenBack := must[*admin.NewInvite](t)(o.CreateInvite(ctx, o.who, admin.InviteRequest{Email: "a@example.com", Role: gatehouse.RoleReader})), must[*admin.NewInvite](t)(o.CreateInvite(ctx, o.who, admin.InviteRequest{Email: "b@example.com", Role: gatehouse.RoleReader}))
 
+	pem := func(name string) string { return gatehousetest.NewAuthority(t, name).PEM }
+	kept, deleted := must[*gatehouse.Certificate](t)(o.CreateCertificate(ctx, o.who, "kept", pem("kept"))), must[*gatehouse.Certificate](t)(o.CreateCertificate(ctx, o.who, "gone", pem("gone")))
+
 	var file bytes.Buffer
 	if err := o.db.Dump(ctx, &file, &store.Backup{}); err != nil {
 		t.Fatal(err)
@@ -132,6 +136,14 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 	_, _, err = o.UpdateProjectPolicy(ctx, o.who, project.ID, admin.PolicyUpdate{Models: admin.Some(gatehouse.ModelPermissions{Mode: gatehouse.AllowList, Models: []string{"gpt-4o"}}), Deny: gatehouse.ToolMCP,
 		DataRetention: admin.Some(gatehouse.ZeroDataRetention)})
 	do(nil, err)
+	_, _, err = o.UpdateProjectPolicy(ctx, o.who, project.ID, admin.PolicyUpdate{EnabledTiers: admin.Some(gatehouse.ServiceTiers{Restricted: true, Enabled: []string{"flex"}})})
+	do(nil, err)
+	fresh := must[*gatehouse.Certificate](t)(o.CreateCertificate(ctx, o.who, "fresh", pem("fresh")))
+	for _, place := range []string{"", project.ID} {
+		_, _, err = o.ToggleCertificates(ctx, o.who, place, []string{kept.ID, fresh.ID}, true)
+		do(nil, err)
+	}
+	do(o.DeleteCertificate(ctx, o.who, deleted.ID))
 	_, _, err = o.ArchiveProject(ctx, o.who, archived.ID)
 	do(nil, err)
 	put("moved", "https://new.example.com/v1", "env://NEW_API_KEY")
@@ -212,7 +224,7 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 		if err := json.Unmarshal(c.state, &want); err != nil {
 			t.Fatal(err)
 		}
-		for _, field := range []string{"gone", "suspended", "expires_at", "scopes", "models", "allowed_ips", "role", "policy", "permissions"} {
+		for _, field := range []string{"gone", "suspended", "expires_at", "scopes", "models", "allowed_ips", "role", "policy", "permissions", "certificates"} {
 			if g, w := asText(got[field]), asText(want[field]); g != w {
 				t.Errorf("%s %s: %s is %s, want %s", c.kind, c.id, field, g, w)
 			}

@@ -30,7 +30,10 @@ type standing struct {
 	Channel    *gatehouse.AlertChannel `json:"alert_channel,omitempty"`
 	// Permissions are a role's.
 	Permissions []string `json:"permissions,omitempty"`
-	Prepaid     bool     `json:"prepaid,omitempty"` // of credits: nothing is spent that they do not cover
+	// Certificates are those of which an organization's callers must show one.
+	Certificates []string               `json:"certificates,omitempty"`
+	Certificate  *gatehouse.Certificate `json:"certificate,omitempty"`
+	Prepaid      bool                   `json:"prepaid,omitempty"` // of credits: nothing is spent that they do not cover
 }
 
 // Standing returns what a subject is allowed now, to be kept beside the event that is about it; nil for kinds that grant nothing.
@@ -56,7 +59,7 @@ func Standing(tx *store.Tx, kind gatehouse.SubjectKind, id string) (json.RawMess
 
 func grants(kind gatehouse.SubjectKind) bool {
 	switch kind {
-	case gatehouse.SubjectProject, gatehouse.SubjectUser, gatehouse.SubjectProjectUser, gatehouse.SubjectServiceAccount, gatehouse.SubjectKey,
+	case gatehouse.SubjectOrganization, gatehouse.SubjectCertificate, gatehouse.SubjectProject, gatehouse.SubjectUser, gatehouse.SubjectProjectUser, gatehouse.SubjectServiceAccount, gatehouse.SubjectKey,
 		gatehouse.SubjectUpstream, gatehouse.SubjectDeployment, gatehouse.SubjectResource, gatehouse.SubjectSealed, gatehouse.SubjectLimit,
 		gatehouse.SubjectGroup, gatehouse.SubjectGroupUser, gatehouse.SubjectRole, gatehouse.SubjectAssignment, gatehouse.SubjectInvite,
 		gatehouse.SubjectBudget, gatehouse.SubjectGrant, gatehouse.SubjectCredits, gatehouse.SubjectAlertRule, gatehouse.SubjectAlertChannel:
@@ -67,7 +70,7 @@ func grants(kind gatehouse.SubjectKind) bool {
 
 // harmless are kinds of subjects that give nobody anything: as the backup has them they may stay.
 func harmless(kind gatehouse.SubjectKind) bool {
-	return kind == gatehouse.SubjectOrganization || kind == gatehouse.SubjectSpendAlert || kind == gatehouse.SubjectPrice
+	return kind == gatehouse.SubjectSpendAlert || kind == gatehouse.SubjectPrice
 }
 
 // Reapplied is what came of making a change again.
@@ -113,6 +116,10 @@ func (s *Service) Reapply(ctx context.Context, who *gatehouse.Principal, seq int
 			if b := want.Budget; b != nil && b.RemovedAt == 0 && b.Kind != gatehouse.BudgetCredits {
 				out = Narrowed
 				return budgetAgain(tx, b)
+			}
+			if c := want.Certificate; c != nil && c.RemovedAt == 0 {
+				out = Narrowed
+				return certificateAgain(tx, c)
 			}
 			out = Unknown
 			return errUnchanged
@@ -179,6 +186,12 @@ func readSubject(tx *store.Tx, kind gatehouse.SubjectKind, id string) (*subject,
 			return nil, err
 		}
 		return removable(project, &m.RemovedAt, &m.Role, nil, func() error { return tx.SaveProjectUser(m) }), nil
+	case gatehouse.SubjectOrganization:
+		o, err := tx.Organization(id)
+		return organizationSubject(tx, o), err
+	case gatehouse.SubjectCertificate:
+		c, err := tx.Certificate(id)
+		return certificateSubject(tx, c), err
 	case gatehouse.SubjectGroup:
 		g, err := tx.Group(id)
 		if err != nil {
@@ -394,6 +407,7 @@ func projectSubject(tx *store.Tx, p *gatehouse.Project) *subject {
 		st := plain()
 		st.Policy = p.Policy
 		st.Policy.Models.Models = slices.Clone(p.Policy.Models.Models)
+		st.Policy.Certificates, st.Policy.ServiceTiers.Enabled = slices.Clone(p.Policy.Certificates), slices.Clone(p.Policy.ServiceTiers.Enabled)
 		return st
 	}
 	sub.narrow = func(tx *store.Tx, to *standing) error {

@@ -146,11 +146,14 @@ func payload(ev *gatehouse.Event) (v map[string]any, before any) {
 	if ev.Subject == gatehouse.SubjectGroupUser {
 		v["group_id"], v["id"], _ = strings.Cut(ev.SubjectID, "/")
 	}
-	flat := ev.Type == "role.created" || ev.Subject == gatehouse.SubjectAssignment || ev.Subject == gatehouse.SubjectGroupUser // as OpenAI has roles
+	if strings.HasPrefix(ev.Type, "certificates.") {
+		delete(v, "id") // the certificates have theirs
+	}
+	flat := ev.Subject == gatehouse.SubjectCertificate || ev.Type == "role.created" || ev.Subject == gatehouse.SubjectAssignment || ev.Subject == gatehouse.SubjectGroupUser // as OpenAI has roles
 	switch last := ev.Type[strings.LastIndexByte(ev.Type, '.')+1:]; {
 	case !flat && (last == "created" || last == "added" || last == "sent" || last == "registered"):
 		v["data"] = change
-	case last == "updated":
+	case !flat && last == "updated":
 		if asked, ok := change["changes_requested"]; ok {
 			v["changes_requested"] = asked
 		} else {

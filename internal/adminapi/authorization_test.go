@@ -102,7 +102,7 @@ func TestAuthorization(t *testing.T) {
 			return scope != "api.usage.read" && (strings.HasSuffix(scope, ".read") || level == ".write")
 		}
 	}
-	memberScopes := []string{"api.projects.read", "api.policies.read", "api.limits.read", "api.spend.read"}
+	memberScopes := []string{"api.projects.read", "api.policies.read", "api.certificates.read", "api.limits.read", "api.spend.read"}
 	for _, area := range []string{"users", "groups", "roles", "api_keys", "service_accounts"} {
 		memberScopes = append(memberScopes, "api."+area+".read", "api."+area+".write")
 	}

@@ -52,6 +52,7 @@ func (a *API) routes() {
 
 	a.spendRoutes(on)
 	a.policyRoutes(on)
+	a.certificateRoutes(on)
 	a.peopleRoutes(on)
 	a.inviteRoutes(on)
 	a.groupRoutes(on)

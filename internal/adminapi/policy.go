@@ -2,6 +2,9 @@ package adminapi
 
 import (
 	"context"
+	"encoding/json"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"gatehouse"
 	"gatehouse/internal/admin"
@@ -15,6 +18,8 @@ func (a *API) policyRoutes(on func(pattern, scope string, h handler)) {
 	on("DELETE "+project+"/model_permissions", "api.policies.write", a.deleteModelPermissions)
 	on("GET "+project+"/hosted_tool_permissions", "api.policies.read", a.toolPermissions)
 	on("POST "+project+"/hosted_tool_permissions", "api.policies.write", a.updateToolPermissions)
+	on("GET "+project+"/service_tier_settings", "api.policies.read", a.serviceTiers)
+	on("POST "+project+"/service_tier_settings", "api.policies.write", a.updateServiceTiers)
 	on("GET "+project+"/data_retention", "api.policies.read", a.projectRetention)
 	on("POST "+project+"/data_retention", "api.policies.write", a.updateProjectRetention)
 	on("GET "+org+"/data_retention", "api.policies.read", a.dataRetention)
@@ -229,5 +234,63 @@ func (a *API) updateDataRetention(ctx context.Context, c *call) (any, error) {
 	}
 	v := showRetention(o)
 	v.EffectiveBy = c.effect(effect)
+	return v, nil
+}
+
+// tierSettings are OpenAI's: which service tiers a project's requests may ask for, and which they get that ask for none.
+type tierSettings struct {
+	Object      string `json:"object"`
+	Default     string `json:"default"`
+	Enabled     any    `json:"enabled_tiers"`
+	EffectiveBy *int64 `json:"effective_by,omitempty"`
+}
+
+func showTierSettings(p *gatehouse.Project) *tierSettings {
+	v := &tierSettings{Object: "project.service_tier_settings", Default: p.Policy.ServiceTiers.Default, Enabled: p.Policy.ServiceTiers.Listed()}
+	if v.Default == "" {
+		v.Default = gatehouse.TierStandard
+	}
+	return v
+}
+
+func (a *API) serviceTiers(ctx context.Context, c *call) (any, error) {
+	p, err := a.cfg.Admin.Project(ctx, c.who, c.PathValue("project_id"))
+	if err != nil {
+		return nil, err
+	}
+	return showTierSettings(p), nil
+}
+
+type tierSettingsRequest struct {
+	Default *string        `json:"default"`
+	Enabled jsontext.Value `json:"enabled_tiers"`
+}
+
+func (a *API) updateServiceTiers(ctx context.Context, c *call) (any, error) {
+	req, err := body[tierSettingsRequest](c)
+	if err != nil {
+		return nil, err
+	}
+	given := len(req.Enabled) > 0 && string(req.Enabled) != "null"
+	if err := required("default", req.Default != nil || given); err != nil {
+		return nil, err
+	}
+	var u admin.PolicyUpdate
+	if req.Default != nil {
+		u.DefaultTier = admin.Some(*req.Default)
+	}
+	if given {
+		var tiers gatehouse.ServiceTiers
+		if err := tiers.ParseTiers(json.RawMessage(req.Enabled)); err != nil {
+			return nil, err
+		}
+		u.EnabledTiers = admin.Some(tiers)
+	}
+	p, effect, err := a.setPolicy(ctx, c, u)
+	if err != nil {
+		return nil, err
+	}
+	v := showTierSettings(p)
+	v.EffectiveBy = effect
 	return v, nil
 }

@@ -63,6 +63,7 @@ type Presented struct {
 	Organization string     // OpenAI-Organization, "" when absent
 	Project      string     // OpenAI-Project, "" when absent
 	Addr         netip.Addr // where the request comes from; the zero Addr when that is no IP address
+	Certificate  ClientCertificate
 }
 
 // Identity is who is calling. What it points to belongs to the catalog and is immutable.
@@ -74,8 +75,9 @@ type Identity struct {
 	Org       *gatehouse.Organization
 	Resource  *gatehouse.Resource // for a resource's key, else nil
 
-	plane plane
-	addr  netip.Addr
+	plane       plane
+	addr        netip.Addr
+	certificate ClientCertificate
 
 	// What Authorize was asked for, for Recheck.
 	authorized bool
@@ -98,6 +100,7 @@ type Authenticator struct {
 	addresses *limit.Buckets[netip.Addr]
 	ids       *limit.Buckets[publicID]
 	incidents *incidentBuckets
+	verdicts  verdicts
 }
 
 // publicID is the public part of a key's text as a key of the failure buckets: a copy, so that a bucket keeps no header alive.
@@ -163,7 +166,7 @@ func (a *Authenticator) authenticate(in *Presented, out *Identity, pl plane) err
 		*out = nobody(key)
 		return a.refuseSecret(in, out, now, parsed, SecretWrong)
 	}
-	*out = Identity{Key: key, plane: pl, addr: in.Addr}
+	*out = Identity{Key: key, plane: pl, addr: in.Addr, certificate: in.Certificate}
 	out.Principal = gatehouse.Principal{
 		Actor:        gatehouse.Actor{Kind: gatehouse.ActorKey, Key: key.ID(), User: key.OwnerUser(), ServiceAccount: key.OwnerServiceAccount()},
 		Organization: key.Organization,
@@ -215,7 +218,7 @@ func (a *Authenticator) admit(in *Presented, out *Identity, now gatehouse.Millis
 	if !addressAllowed(key.Policy, in.Addr) {
 		return addressRefused(in.Addr)
 	}
-	return nil
+	return a.certified(&in.Certificate, out.Org, out.Project)
 }
 
 // usable checks what the key says about itself: its state at now, and whether its class belongs on the plane.

@@ -125,6 +125,9 @@ func (a *Authenticator) recheck(id *Identity) *gatehouse.Error {
 	if key.Policy != id.Key.Policy && !addressAllowed(key.Policy, id.addr) {
 		return addressRefused(id.addr)
 	}
+	if err := a.certified(&id.certificate, org, project); err != nil {
+		return err
+	}
 	if !id.authorized {
 		return nil
 	}

@@ -34,6 +34,8 @@ const (
 	OrganizationMismatch Rule = "organization_mismatch"  // OpenAI-Organization names another
 	ProjectMismatch      Rule = "project_mismatch"       // OpenAI-Project names another
 	IPNotAllowed         Rule = "ip_not_allowed"         //
+	CertificateMissing   Rule = "certificate_missing"    // the organization or the project demands a client certificate
+	CertificateUntrusted Rule = "certificate_untrusted"  // it was shown one that none of those in force issued, or that is not valid
 	ScopeMissing         Rule = "scope_missing"          //
 	ModelNotAllowed      Rule = "model_not_allowed"      // the key's own list of models
 	NotFresh             Rule = "authority_not_renewed"  // this node may not decide: its lease has run out
@@ -43,6 +45,7 @@ const (
 // Rules lists every rule.
 var Rules = []Rule{KeyMalformed, KeyForeign, KeyOtherInstallation, KeyUnknown, SecretWrong, TooManyFailures, KeyRevoked, KeyExpired, KeySuspended, KeyClass,
 	OwnerRemoved, OwnerLeftProject, OwnerRole, ProjectArchived, ProjectMissing, OrganizationGone, OrganizationMismatch, ProjectMismatch, IPNotAllowed,
+	CertificateMissing, CertificateUntrusted,
 	ScopeMissing, ModelNotAllowed, NotFresh, PepperMissing}
 
 // Error returns the rule's name, for logs.
@@ -192,6 +195,14 @@ func addressRefused(addr netip.Addr) *gatehouse.Error {
 		from = addr.Unmap().String()
 	}
 	return refused(IPNotAllowed, "ip_not_authorized", "Your IP is not authorized to access this organization. The request comes from %s, which is not among the addresses this API key may be used from. Ask the administrator of this gateway to add it (gatehouse keys update).", from)
+}
+
+func certificateMissing() *gatehouse.Error {
+	return refused(CertificateMissing, "client_certificate_required", "This project demands a client certificate (mutual TLS), and the connection bears none. Call the listener that asks for one with a certificate of your own; the administrator of this gateway says which and where (gatehouse certificates).")
+}
+
+func certificateUntrusted() *gatehouse.Error {
+	return refused(CertificateUntrusted, "client_certificate_not_trusted", "The client certificate of this connection is not one this project accepts: none of the certificates in force issued it for use by clients, or it is not valid at this time. Ask the administrator of this gateway (gatehouse certificates).")
 }
 
 // printable returns a client's text for a message, cut and without control characters.

@@ -47,6 +47,7 @@ func fillTables(r *replica) {
 	r.putBudget(&gatehouse.Budget{ID: "budget_1", Organization: "org-2", Rev: 1})
 	r.compile()
 	r.putResource(&gatehouse.Resource{ID: "res_1", Organization: "org-2", Project: "proj_1", Rev: 1})
+	r.putCertificate(&gatehouse.Certificate{ID: "cert_1", Organization: "org-2", Rev: 1})
 	key := testKey(2)
 	r.putKey(key)
 	r.dropKey(key.ID)

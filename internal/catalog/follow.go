@@ -260,6 +260,9 @@ func readSubject(tx *store.Tx, kind gatehouse.SubjectKind, id string) (func(*rep
 	case gatehouse.SubjectResource:
 		v, err := tx.Resource(id)
 		return applying(v, err, (*replica).putResource, func(r *replica) { r.resources.remove(id) })
+	case gatehouse.SubjectCertificate:
+		v, err := tx.Certificate(id)
+		return applying(v, err, (*replica).putCertificate, func(r *replica) { r.certificates.remove(id) })
 	case gatehouse.SubjectKey:
 		k, err := tx.Key(id)
 		return applying(k, err, (*replica).putKey, func(r *replica) { r.dropKey(id) })

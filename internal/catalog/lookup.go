@@ -58,6 +58,14 @@ func (c *Catalog) Resource(id string) *gatehouse.Resource {
 	return nil
 }
 
+// Certificate returns a certificate by which clients are known, nil when there is none or it was removed.
+func (c *Catalog) Certificate(id string) *gatehouse.Certificate {
+	if v := c.replica.certificates.get(id); v != nil && v.RemovedAt == 0 {
+		return v
+	}
+	return nil
+}
+
 // Upstream returns an upstream, nil when there is none or it was removed.
 func (c *Catalog) Upstream(id string) *gatehouse.Upstream {
 	if u := c.replica.upstreams.get(id); u != nil && u.RemovedAt == 0 {

@@ -175,6 +175,7 @@ func load(ctx context.Context, db *store.DB) (loaded, error) {
 			loadAll(r, tx.EachAssignment, (*replica).putAssignment),
 			loadAll(r, tx.EachServiceAccount, (*replica).putAccount),
 			loadAll(r, tx.EachResource, (*replica).putResource),
+			loadAll(r, tx.EachCertificate, (*replica).putCertificate),
 			loadAll(r, tx.LoadKeys, (*replica).putKey),
 			loadAll(r, tx.EachUpstream, (*replica).putUpstream),
 			loadAll(r, tx.EachDeployment, (*replica).putDeployment),

@@ -85,6 +85,7 @@ func (r *replica) adopt(from *replica) {
 	r.members.adopt(&from.members)
 	r.accounts.adopt(&from.accounts)
 	r.resources.adopt(&from.resources)
+	r.certificates.adopt(&from.certificates)
 	r.keys.adopt(&from.keys)
 	r.upstreams.adopt(&from.upstreams)
 	r.routes.adopt(&from.routes)

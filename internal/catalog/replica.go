@@ -15,6 +15,7 @@ type replica struct {
 	members       table[memberID, gatehouse.ProjectUser]
 	accounts      table[string, gatehouse.ServiceAccount]
 	resources     table[string, gatehouse.Resource]
+	certificates  table[string, gatehouse.Certificate]
 	keys          table[keyID, Key]
 	upstreams     table[string, gatehouse.Upstream]
 	routes        table[string, routing]
@@ -46,6 +47,7 @@ func newReplica() *replica {
 		members:       newTable(hashMember, func(m *gatehouse.ProjectUser) memberID { return memberID{m.Project, m.User} }, func(m *gatehouse.ProjectUser) int64 { return m.Rev }),
 		accounts:      newTable(hashString, func(a *gatehouse.ServiceAccount) string { return a.ID }, func(a *gatehouse.ServiceAccount) int64 { return a.Rev }),
 		resources:     newTable(hashString, func(v *gatehouse.Resource) string { return v.ID }, func(v *gatehouse.Resource) int64 { return v.Rev }),
+		certificates:  newTable(hashString, func(c *gatehouse.Certificate) string { return c.ID }, func(c *gatehouse.Certificate) int64 { return c.Rev }),
 		keys:          newTable(hashKeyID, func(k *Key) keyID { return keyID(k.id[len(gatehouse.PrefixKey):]) }, func(k *Key) int64 { return k.Rev }),
 		upstreams:     newTable(hashString, func(u *gatehouse.Upstream) string { return u.ID }, func(u *gatehouse.Upstream) int64 { return u.Rev }),
 		routes:        newTable(hashString, func(r *routing) string { return r.organization }, func(r *routing) int64 { return r.rev }),
@@ -96,6 +98,11 @@ func (r *replica) putAccount(a *gatehouse.ServiceAccount) outcome {
 func (r *replica) putResource(v *gatehouse.Resource) outcome {
 	v.Organization, v.Project = r.organizationID(v.Organization), r.projectID(v.Project)
 	return r.resources.put(v)
+}
+
+func (r *replica) putCertificate(c *gatehouse.Certificate) outcome {
+	c.Organization = r.organizationID(c.Organization)
+	return r.certificates.put(c)
 }
 
 // putKey ignores a row whose id no key's text can hold.

@@ -80,6 +80,7 @@ type Op struct {
 	SoleTenant  bool // answered only where the upstream's credential serves one project
 	Once        bool // a create: may be sent a second time only if no byte of the first was written
 	InjectUsage bool // a stream says what it used only when stream_options.include_usage asks for it
+	TakesTier   bool // service_tier says how the request is run
 	Local       bool // answered by Gatehouse from its own directory, never by an upstream
 	// Spec is what is read of a JSON body, At where it is in a scan's result; nil for an operation without one.
 	Spec *strictjson.Spec
@@ -201,6 +202,7 @@ func build(rows []Op) []*Op {
 		o.readUnknown()
 		o.readFields()
 		o.InjectUsage = o.At.IncludeUsage >= 0
+		o.TakesTier = o.Name == "chat.completions.create" || o.Name == "responses.create"
 		ops[i] = o
 	}
 	return ops

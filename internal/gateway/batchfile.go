@@ -153,6 +153,10 @@ func (x *exchange) judgeLine(b *batchCall, l *batch.Line, objects *belongings) e
 		return &gatehouse.Error{Kind: gatehouse.Invalid, Code: batch.CodeSpread, Param: "model",
 			Message: "no upstream can take this line and all before it. The lines of one file go to one upstream: put models, and objects, of different ones into files of their own."}
 	}
+	tier, _ := f.Text(f.Span(at.ServiceTier))
+	if err := x.mayAsk(tier); err != nil {
+		return err
+	}
 	hosted := l.Op.Hosted(f)
 	if err := x.mayRunHosted(l.Op, f, name, hosted); err != nil {
 		return err
@@ -163,7 +167,7 @@ func (x *exchange) judgeLine(b *batchCall, l *batch.Line, objects *belongings) e
 		}
 		m.open |= batchRuns(l.Op, hosted, upstream)
 	}
-	m.open |= batchRuns(l.Op, hosted, name)
+	m.open |= batchRuns(l.Op, hosted, name) | batchTier(tier)
 	b.Lines++
 	ask := bound.Read(l.Op, f, int64(len(l.Body)), refers(b.refs))
 	ask.Video = videoOf(l.Op, f)

@@ -277,6 +277,7 @@ func (x *exchange) outgoingBody(s *step, req *outbound.Request) (err error) {
 		if edit != dialect.ModelKeep {
 			changes.Model = s.model
 		}
+		changes.ServiceTier = x.setTier
 		x.answer.hide = false
 		if x.stream && !x.asked && x.call.Op.InjectUsage && dialect.IncludeUsageKnown(s.upstream) {
 			changes.IncludeUsage, x.answer.hide = true, true

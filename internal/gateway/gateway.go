@@ -55,16 +55,19 @@ type Config struct {
 	// Mock returns where the built-in mock listens and the bearer token it demands, and starts it if need be.
 	Mock func() (url string, token secret.Text, err error)
 
-	Spool          string              // folder for bodies that do not fit in memory
-	BodyLimit      int64               // bytes of one request body; 0: 512 MiB
-	MemoryLimit    int64               // bytes of all request bodies held in memory; 0: 1 GiB
-	StreamLimit    int                 // open exchanges; 0: 20,000
-	TrustedProxies []netip.Prefix      // may be empty
-	Timeouts       Timeouts            // the zero value has defaults
-	AccessLog      io.Writer           // one line of JSON a request, one Write each, from any goroutine; nil: none
-	Trace          func(otlp.Exchange) // takes each exchange that has ended, and copies what it keeps; nil: none
-	Logger         *slog.Logger
-	Now            func() time.Time
+	Spool          string         // folder for bodies that do not fit in memory
+	BodyLimit      int64          // bytes of one request body; 0: 512 MiB
+	MemoryLimit    int64          // bytes of all request bodies held in memory; 0: 1 GiB
+	StreamLimit    int            // open exchanges; 0: 20,000
+	TrustedProxies []netip.Prefix // may be empty
+	// CertificateHeader is the header in which a trusted proxy says which client certificate its client showed, in canonical form;
+	// empty: none is believed.
+	CertificateHeader string
+	Timeouts          Timeouts            // the zero value has defaults
+	AccessLog         io.Writer           // one line of JSON a request, one Write each, from any goroutine; nil: none
+	Trace             func(otlp.Exchange) // takes each exchange that has ended, and copies what it keeps; nil: none
+	Logger            *slog.Logger
+	Now               func() time.Time
 }
 
 // Timeouts bound one exchange with an upstream.
@@ -210,7 +213,8 @@ type current struct {
 	body       body
 	model      string          // what the caller asked for: the deployment's name
 	bodyModel  string          // what the body says, where Azure's path says something else
-	tier       string          // the service tier the caller asked for
+	tier       string          // the service tier the request asks for
+	setTier    string          // the same, where it is the project's choice and the body is to say so
 	text       int64           // bytes of a JSON body, for an estimate of its tokens; of a form nothing is known, its bytes are files
 	spoken     int64           // characters of the text to be spoken
 	containers int64           // of those that the answer names, the ones that were there before
@@ -312,6 +316,12 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x.total.begin(x.ctx, g.cfg.Timeouts.Total)
 	x.record = gatehouse.Request{ID: gatehouse.NewRequestID(), At: gatehouse.MillisOf(x.started), Method: r.Method, Attempts: x.attempts[:0]}
 	x.in.Addr = authn.ClientAddress(r, g.cfg.TrustedProxies)
+	if r.TLS != nil {
+		x.in.Certificate.Chain = r.TLS.PeerCertificates
+	}
+	if g.cfg.CertificateHeader != "" {
+		x.in.Certificate.Forwarded = authn.ForwardedCertificate(r, g.cfg.CertificateHeader, g.cfg.TrustedProxies)
+	}
 	return x
 }
 

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"slices"
+
 	"gatehouse"
 	"gatehouse/internal/dialect"
 	"gatehouse/internal/dialect/strictjson"
@@ -34,6 +36,18 @@ func (x *exchange) mayRunHosted(op *dialect.Op, fields *strictjson.Result, model
 	return nil
 }
 
+// mayAsk checks a service tier that a call, or a line of a batch, asks for.
+func (x *exchange) mayAsk(tier string) error {
+	if x.id.Project.Policy.ServiceTiers.Allows(tier) {
+		return nil
+	}
+	return &gatehouse.Error{Kind: gatehouse.Invalid, Code: CodeTierDenied, Param: "service_tier", NoRetry: true,
+		Message: "Invalid service_tier argument: The requested service tier is not allowed for this project."}
+}
+
+// CodeTierDenied is the code of a request for a service tier that its project may not use.
+const CodeTierDenied = "service_tier_not_allowed"
+
 // toolsParam is the field that an error about tools names.
 func toolsParam(fields *strictjson.Result, op *dialect.Op) string {
 	switch {
@@ -66,7 +80,20 @@ func (x *exchange) storedDenied(param string) error {
 const (
 	batchToolsShift = 16
 	batchStored     = 1 << (batchToolsShift + 8)
+	batchTierShift  = batchToolsShift + 9 // one bit for each of gatehouse.DeniableTiers
 )
+
+// batchTier returns the bit for a service tier that a line asks for.
+func batchTier(tier string) int64 {
+	if tier == "priority" {
+		tier = gatehouse.TierFast
+	}
+	i := slices.Index(gatehouse.DeniableTiers, tier)
+	if i < 0 {
+		return 0
+	}
+	return 1 << (batchTierShift + i)
+}
 
 // batchRuns returns the bits for a line that passed mayRun.
 func batchRuns(op *dialect.Op, h dialect.Hosted, model string) int64 {
@@ -80,6 +107,13 @@ func batchRuns(op *dialect.Op, h dialect.Hosted, model string) int64 {
 // mayRunBatch checks the lines of a file once more when they are to be run.
 func (x *exchange) mayRunBatch(m *gatehouse.BatchModel) error {
 	policy := &x.id.Project.Policy
+	for i, tier := range gatehouse.DeniableTiers {
+		if m.Open&(1<<(batchTierShift+i)) != 0 {
+			if err := x.mayAsk(tier); err != nil {
+				return err
+			}
+		}
+	}
 	if !policy.Restricts() {
 		return nil
 	}

@@ -242,3 +242,103 @@ func TestZeroDataRetention(t *testing.T) {
 		t.Errorf("an organization of zero data retention: %+v", r)
 	}
 }
+
+// TestServiceTiers: a project's requests ask for the tiers it may use, in every place that takes one; and one that leaves the choice to
+// its project goes upstream with what the project has chosen.
+func TestServiceTiers(t *testing.T) {
+	g, up := newChat(t)
+	tiers := func(enabled ...string) admin.PolicyUpdate {
+		return admin.PolicyUpdate{EnabledTiers: admin.Some(gatehouse.ServiceTiers{Restricted: true, Enabled: enabled})}
+	}
+	const chat, responses, azure = "/v1/chat/completions", "/v1/responses", "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
+	call := func(path, tier string) *answer {
+		body := `{"model":"gpt-4o","messages":[]`
+		if path == responses {
+			body = `{"model":"gpt-4o","input":"x"`
+		}
+		if tier != "" {
+			body += `,"service_tier":"` + tier + `"`
+		}
+		return g.do("POST", path, body+"}")
+	}
+	g.policy(tiers("flex"))
+	before := len(up.Requests())
+	for _, tier := range []string{"fast", "priority", "ultrafast", "PRIORITY", "turbo"} {
+		for _, path := range []string{chat, responses} {
+			if e := g.wantError(t, call(path, tier), 400, gateway.CodeTierDenied); text(e.Error.Param) != "service_tier" || !strings.Contains(e.Error.Message, "not allowed for this project") {
+				t.Errorf("%s, %s: %+v", path, tier, e)
+			}
+		}
+		if a := call(azure, tier); a.status != 400 {
+			t.Errorf("classic Azure, %s: %d %s", tier, a.status, a.body)
+		}
+	}
+	if n := len(up.Requests()); n != before {
+		t.Errorf("%d denied requests reached the upstream", n-before)
+	}
+	for _, tier := range []string{"", "auto", "default", "flex", "scale"} {
+		if a := call(chat, tier); a.status != 200 {
+			t.Errorf("%q: %d %s", tier, a.status, a.body)
+		}
+	}
+	sent := func(path, tier string) string {
+		t.Helper()
+		if a := call(path, tier); a.status != 200 {
+			t.Fatalf("%q: %d %s", tier, a.status, a.body)
+		}
+		reqs := up.Requests()
+		var got struct {
+			Tier *string `json:"service_tier"`
+		}
+		must(t, json.Unmarshal(reqs[len(reqs)-1].Body, &got))
+		if got.Tier == nil {
+			return "none"
+		}
+		return *got.Tier
+	}
+	every := admin.PolicyUpdate{EnabledTiers: admin.Some(gatehouse.ServiceTiers{})}
+	for _, c := range []struct{ chosen, asked, sent string }{
+		{"", "", "none"}, {"", "auto", "auto"}, {"", "flex", "flex"},
+		{"fast", "", "priority"}, {"fast", "auto", "priority"}, {"fast", "default", "default"}, {"fast", "flex", "flex"},
+		{"standard", "", "default"}, {"standard", "auto", "default"}, {"standard", "priority", "priority"},
+		{"scale", "", "none"}, {"scale", "auto", "auto"},
+	} {
+		u := every
+		u.DefaultTier = admin.Some(c.chosen)
+		g.policy(u)
+		for _, path := range []string{chat, responses, azure} {
+			if got := sent(path, c.asked); got != c.sent {
+				t.Errorf("%s: chosen %q, asked for %q, sent %q, want %q", path, c.chosen, c.asked, got, c.sent)
+			}
+		}
+	}
+	g.policy(admin.PolicyUpdate{DefaultTier: admin.Some("fast")})
+	if a := g.do("POST", "/v1/embeddings", `{"model":"gpt-4o","input":"x"}`); a.status != 200 || strings.Contains(string(up.Requests()[len(up.Requests())-1].Body), "service_tier") {
+		t.Errorf("an operation without tiers: %d %s", a.status, a.body)
+	}
+}
+
+// TestServiceTiersOfBatches: a line is judged as it is uploaded, and the file again when the batch is made.
+func TestServiceTiersOfBatches(t *testing.T) {
+	g, s, _ := newBatchGate(t)
+	only := func(enabled ...string) {
+		g.policy(admin.PolicyUpdate{EnabledTiers: admin.Some(gatehouse.ServiceTiers{Restricted: true, Enabled: enabled})})
+	}
+	fast := line("1", "/v1/responses", `{"model":"large","input":"x","max_output_tokens":5,"service_tier":"priority"}`)
+	only("flex")
+	g.wantError(t, g.uploadBatch(fast), 400, gateway.CodeTierDenied)
+	only("fast")
+	if a := g.uploadBatch(fast); a.status != 200 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	create := func() *answer {
+		return g.do("POST", "/v1/batches", `{"input_file_id":"file-1","endpoint":"/v1/responses","completion_window":"24h"}`)
+	}
+	only()
+	g.wantError(t, create(), 400, gateway.CodeTierDenied)
+	only("fast")
+	s.set(respond(200, "application/json", `{"id":"batch_1","object":"batch","status":"validating","input_file_id":"file-1"}`))
+	if a := create(); a.status != 200 {
+		t.Errorf("with the tier allowed: %d %s", a.status, a.body)
+	}
+}

@@ -104,7 +104,21 @@ func (x *exchange) readFields() error {
 	if f.Span(at.Model).Kind != 0 && x.hasModel && x.bodyModel == "" {
 		return gatehouse.InvalidParam("model", "Invalid 'model': it must not be empty.")
 	}
-	if tier, ok := f.Text(f.Span(at.ServiceTier)); ok {
+	return x.readTier()
+}
+
+// readTier reads which service tier is asked for, and which the upstream is asked for in its place where the request leaves the choice
+// to its project.
+func (x *exchange) readTier() error {
+	at, f := x.call.Op.At.ServiceTier, x.fields
+	tier, _ := f.Text(f.Span(at))
+	if err := x.mayAsk(tier); err != nil {
+		return err
+	}
+	if ask := x.id.Project.Policy.ServiceTiers.Ask(tier); ask != tier && at >= 0 && x.call.Op.TakesTier {
+		x.setTier, tier = ask, ask
+	}
+	if tier != "" {
 		x.tier = clip(tier)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
@@ -55,8 +56,12 @@ type Config struct {
 	Limits Limits `yaml:"limits"`
 	// Drain is how long open requests may go on after SIGTERM. Default 30s.
 	Drain Duration `yaml:"drain"`
-	// TrustedProxies are the addresses (CIDR) whose X-Forwarded-For is believed.
+	// TrustedProxies are the addresses (CIDR) whose X-Forwarded-For is believed, and whose ClientCertHeader is.
 	TrustedProxies []string `yaml:"trusted_proxies"`
+	// ClientCertHeader is the header in which a trusted proxy that ends TLS says which client certificate its client showed, for
+	// projects that demand one: Client-Cert (RFC 9440), X-Forwarded-Client-Cert (Envoy), or whichever the proxy is set up to send. The
+	// proxy must remove what a client sends under that name. Absent: none is believed.
+	ClientCertHeader string `yaml:"client_cert_header"`
 	// Log is where and how much is logged.
 	Log Log `yaml:"log"`
 	// Replay bounds the files below data that a restore reads.
@@ -77,6 +82,9 @@ type Config struct {
 type TLS struct {
 	Cert string `yaml:"cert"`
 	Key  string `yaml:"key"`
+	// ClientCertListen is the address of one more listener, which serves what Listen does and asks each client for a certificate:
+	// mutual TLS, for projects that demand it. A client without one is served as elsewhere. Absent: there is none.
+	ClientCertListen string `yaml:"client_cert_listen"`
 }
 
 // OTLP is an OpenTelemetry collector that takes OTLP over HTTP.
@@ -240,6 +248,22 @@ func (c *Config) complete() error {
 	}
 	if c.TLS != nil && (c.TLS.Cert == "" || c.TLS.Key == "") {
 		fail("tls needs both cert and key")
+	}
+	if c.TLS != nil && c.TLS.ClientCertListen != "" {
+		if _, _, err := net.SplitHostPort(c.TLS.ClientCertListen); err != nil {
+			fail("tls.client_cert_listen: %q is not HOST:PORT", c.TLS.ClientCertListen)
+		}
+	}
+	if c.ClientCertHeader != "" {
+		if strings.ContainsFunc(c.ClientCertHeader, func(r rune) bool {
+			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-')
+		}) {
+			fail("client_cert_header: %q is not a name of a header", c.ClientCertHeader)
+		}
+		if len(c.TrustedProxies) == 0 {
+			fail("client_cert_header needs trusted_proxies: anybody could send it")
+		}
+		c.ClientCertHeader = http.CanonicalHeaderKey(c.ClientCertHeader)
 	}
 	if c.OTLP != nil {
 		if err := c.OTLP.check(); err != nil {

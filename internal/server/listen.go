@@ -29,6 +29,9 @@ type httpServer interface {
 // opsListener is the name of the listener of health and metrics.
 const opsListener = "ops_listen"
 
+// clientCertListener is the name of the listener that asks for client certificates.
+const clientCertListener = "tls.client_cert_listen"
+
 // URL returns where the data plane is reached, without a trailing slash.
 func (s *Server) URL() string {
 	scheme := "http"
@@ -68,27 +71,33 @@ func (s *Server) listen(ctx context.Context) (err error) {
 		}
 	}
 	data, administration, ops := s.mount()
-	add := func(name, address string, h http.Handler, secure bool) error {
+	add := func(name, address string, h http.Handler, secure bool, asks tls.ClientAuthType) error {
 		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		var session *tls.Config
 		if secure {
-			session = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certificates.get, NextProtos: []string{"h2", "http/1.1"}}
+			session = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certificates.get, NextProtos: []string{"h2", "http/1.1"}, ClientAuth: asks}
 		}
 		server := s.newServer(h, session)
 		s.listeners = append(s.listeners, listener{name, ln, server})
 		return nil
 	}
-	if err := add("listen", s.cfg.Listen, data, s.cfg.TLS != nil); err != nil {
+	if err := add("listen", s.cfg.Listen, data, s.cfg.TLS != nil, tls.NoClientCert); err != nil {
 		return err
 	}
-	if err := add(opsListener, s.cfg.OpsListen, ops, false); err != nil {
+	if err := add(opsListener, s.cfg.OpsListen, ops, false, tls.NoClientCert); err != nil {
 		return err
 	}
 	if s.cfg.AdminListen != "" {
-		return add("admin_listen", s.cfg.AdminListen, administration, s.cfg.TLS != nil)
+		if err := add("admin_listen", s.cfg.AdminListen, administration, s.cfg.TLS != nil, tls.NoClientCert); err != nil {
+			return err
+		}
+	}
+	if s.cfg.TLS != nil && s.cfg.TLS.ClientCertListen != "" {
+		// Who issued the certificate is judged with the key, by what the key's project demands: see authn.
+		return add(clientCertListener, s.cfg.TLS.ClientCertListen, data, true, tls.RequestClientCert)
 	}
 	return nil
 }

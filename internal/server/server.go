@@ -408,7 +408,7 @@ func (s *Server) openGateway() error {
 		WorkSeen: s.steward.Seen,
 		Mock:     s.startMock,
 		Spool:    spool, BodyLimit: int64(s.cfg.Limits.Body), MemoryLimit: int64(s.cfg.Limits.Memory), StreamLimit: s.cfg.Limits.Streams,
-		TrustedProxies: s.trusted, AccessLog: access, Trace: trace, Logger: s.log, Now: s.opts.Now, Timeouts: s.opts.Timeouts,
+		TrustedProxies: s.trusted, CertificateHeader: s.cfg.ClientCertHeader, AccessLog: access, Trace: trace, Logger: s.log, Now: s.opts.Now, Timeouts: s.opts.Timeouts,
 	})
 	return nil
 }
@@ -461,7 +461,13 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		}()
 	}
-	s.log.Info("serving", "node", s.cfg.Node, "url", s.URL(), "ops", s.OpsURL(), "engine", s.db.Engine())
+	about := []any{"node", s.cfg.Node, "url", s.URL(), "ops", s.OpsURL(), "engine", s.db.Engine()}
+	for _, l := range s.listeners {
+		if l.name == clientCertListener {
+			about = append(about, "client_cert_url", "https://"+reachable(l.Addr()))
+		}
+	}
+	s.log.Info("serving", about...)
 	var failure error
 	select {
 	case <-ctx.Done():

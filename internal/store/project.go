@@ -39,7 +39,7 @@ func (tx *Tx) SaveProject(p *gatehouse.Project) error {
 // policyJSON returns the text of the column: empty where everything is allowed.
 func policyJSON(p *gatehouse.ProjectPolicy) string {
 	n := 0
-	if p.Restricts() || p.DataRetention != "" {
+	if !p.IsZero() {
 		n = 1
 	}
 	return asJSON(p, n)

@@ -247,6 +247,61 @@ test('what a project may do', async () => {
   assert.deepEqual(change.gatehouse.before.model_permissions.model_ids, ['gpt-4o', 'o3']);
 });
 
+test('service tiers of a project', async () => {
+  const made = await org.projects.create({ name: 'Tiers' });
+  const { serviceTierSettings: tiers } = org.projects;
+  assert.deepEqual(await tiers.retrieve(made.id), { object: 'project.service_tier_settings', default: 'standard', enabled_tiers: 'all' });
+  assert.deepEqual(await tiers.update(made.id, { enabled_tiers: ['fast', 'flex'] }), { object: 'project.service_tier_settings', default: 'standard', enabled_tiers: ['flex', 'fast'] });
+  assert.deepEqual(await tiers.update(made.id, { default: 'fast' }), { object: 'project.service_tier_settings', default: 'fast', enabled_tiers: ['flex', 'fast'] });
+  await assert.rejects(tiers.update(made.id, { enabled_tiers: ['flex'] }), (e) => e instanceof OpenAI.BadRequestError && e.param === 'default');
+  await assert.rejects(tiers.update(made.id, { enabled_tiers: ['warp'] }), (e) => e instanceof OpenAI.BadRequestError && e.param === 'enabled_tiers');
+  await assert.rejects(tiers.update(made.id, { default: 'slow' }), (e) => e instanceof OpenAI.BadRequestError && e.param === 'default');
+  await assert.rejects(tiers.update(made.id, {}), OpenAI.BadRequestError);
+  const robot = await org.projects.serviceAccounts.create(made.id, { name: 'robot' });
+  const caller = client({ apiKey: robot.api_key.value });
+  assert.ok((await caller.responses.create({ model: 'gpt-4o', input: 'x', service_tier: 'flex' })).id);
+  await tiers.update(made.id, { default: 'standard', enabled_tiers: [] });
+  await assert.rejects(caller.responses.create({ model: 'gpt-4o', input: 'x', service_tier: 'flex' }), (e) => e instanceof OpenAI.BadRequestError && e.param === 'service_tier' && e.code === 'service_tier_not_allowed');
+  assert.equal((await tiers.update(made.id, { enabled_tiers: 'all' })).enabled_tiers, 'all');
+});
+
+test('certificates', async () => {
+  const pems = JSON.parse(process.env.GATEHOUSE_CERTIFICATES);
+  const { certificates } = org;
+  const made = [];
+  for (const [i, certificate] of pems.entries()) made.push(await certificates.create(i ? { certificate, name: `c${i}` } : { certificate }));
+  assert.deepEqual([made[0].object, made[0].name, made[1].name, made[0].active], ['certificate', null, 'c1', undefined]);
+  assert.ok(made[0].certificate_details.expires_at > made[0].certificate_details.valid_at);
+  await assert.rejects(certificates.create({ certificate: pems[0] }), OpenAI.ConflictError);
+  await assert.rejects(certificates.create({ certificate: 'no certificate' }), (e) => e instanceof OpenAI.BadRequestError && e.param === 'certificate');
+  assert.equal((await certificates.retrieve(made[2].id, { include: ['content'] })).certificate_details.content, pems[2]);
+  assert.equal((await certificates.retrieve(made[2].id)).certificate_details.content, undefined);
+  assert.equal((await certificates.update(made[0].id, { name: 'first' })).name, 'first');
+  assert.deepEqual((await collect(certificates.list({ limit: 2, order: 'asc' }))).map((c) => [c.id, c.active]), made.map((c) => [c.id, false]));
+  assert.deepEqual((await collect(certificates.list({ limit: 3 }))).map((c) => c.id), made.map((c) => c.id).reverse());
+
+  const { id } = await org.projects.create({ name: 'Mutual' });
+  const { api_key } = await org.projects.serviceAccounts.create(id, { name: 'robot' });
+  const caller = client({ apiKey: api_key.value });
+  const two = [made[0].id, made[1].id];
+  const on = await collect(org.projects.certificates.activate(id, { certificate_ids: two }));
+  assert.deepEqual(on.map((c) => [c.id, c.object, c.active]), two.map((c) => [c, 'organization.project.certificate', true]));
+  assert.deepEqual((await collect(org.projects.certificates.list(id, { limit: 2, order: 'asc' }))).map((c) => c.active), [true, true, false, false, false]);
+  await assert.rejects(caller.responses.create({ model: 'gpt-4o', input: 'x' }), (e) => e instanceof OpenAI.AuthenticationError && e.code === 'client_certificate_required');
+  await assert.rejects(certificates.delete(made[0].id), OpenAI.ConflictError);
+  assert.deepEqual((await collect(org.projects.certificates.deactivate(id, { certificate_ids: two }))).map((c) => c.active), [false, false]);
+  assert.ok((await caller.responses.create({ model: 'gpt-4o', input: 'x' })).id);
+
+  assert.deepEqual((await collect(certificates.activate({ certificate_ids: [made[4].id] }))).map((c) => [c.object, c.active]), [['organization.certificate', true]]);
+  await assert.rejects(caller.responses.create({ model: 'gpt-4o', input: 'x' }), OpenAI.AuthenticationError);
+  assert.deepEqual((await collect(certificates.deactivate({ certificate_ids: [made[4].id] }))).map((c) => c.active), [false]);
+  await assert.rejects(certificates.activate({ certificate_ids: [] }), (e) => e instanceof OpenAI.BadRequestError && e.param === 'certificate_ids');
+  for (const { id } of made) assert.deepEqual({ ...(await certificates.delete(id)), deleted: undefined }, { object: 'certificate.deleted', id, deleted: undefined });
+  const [event] = await collect(org.auditLogs.list({ event_types: ['certificates.activated'], project_ids: [id] }));
+  assert.deepEqual(event['certificates.activated'].certificates.map((c) => c.id), two);
+  assert.equal((await collect(org.auditLogs.list({ event_types: ['certificate.deleted'] })))[0]['certificate.deleted'].certificate, pems[4]);
+});
+
 test('users and members', async () => {
   const names = ['Ann', 'Bo', 'Cy', 'Di', 'Ed', 'Flo', 'Gus'];
   const people = [];

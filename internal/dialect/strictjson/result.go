@@ -125,18 +125,19 @@ func integer(raw []byte) (int64, bool) {
 type Changes struct {
 	Model        string // the new value of model; added when the body has none; empty leaves it as it is
 	IncludeUsage bool   // set stream_options.include_usage to true
+	ServiceTier  string // the new value of service_tier; added when the body has none; empty leaves it as it is
 }
 
 // Splice appends to dst the forwarded body as segments, in order. Long stretches are slices of the scanned body, so that nothing
 // large is copied; what is new lives in r and is valid until its next use. All bytes outside the changed values are the same.
 //
-// The Spec of the scan must read "model" where Model is changed, and "stream_options" and "stream_options.include_usage" where
-// IncludeUsage is; Splice panics otherwise, because the body could then hold a second one.
+// The Spec of the scan must read "model" where Model is changed, "stream_options" and "stream_options.include_usage" where
+// IncludeUsage is, and "service_tier" where ServiceTier is; Splice panics otherwise, because the body could then hold a second one.
 func (r *Result) Splice(dst [][]byte, c Changes) [][]byte {
-	if c.Model != "" && r.spec.model < 0 || c.IncludeUsage && (r.spec.streamOptions < 0 || r.spec.includeUsage < 0) {
+	if c.Model != "" && r.spec.model < 0 || c.IncludeUsage && (r.spec.streamOptions < 0 || r.spec.includeUsage < 0) || c.ServiceTier != "" && r.spec.serviceTier < 0 {
 		panic("strictjson: the spec does not read what is to be changed")
 	}
-	var edits [2]edit
+	var edits [3]edit
 	n := 0
 	r.scratch = r.scratch[:0]
 	if c.Model != "" {
@@ -151,12 +152,20 @@ func (r *Result) Splice(dst [][]byte, c Changes) [][]byte {
 		}
 		n++
 	}
-	if n == 2 && edits[1].from < edits[0].from {
-		edits[0], edits[1] = edits[1], edits[0]
+	if c.ServiceTier != "" {
+		edits[n] = r.set(r.Span(r.spec.serviceTier), r.open, `"service_tier":`, func(b []byte) []byte { return AppendQuoted(b, c.ServiceTier) })
+		n++
 	}
-	// Into an empty object the second insertion follows the first without one of its members between them.
-	if n == 2 && edits[0].from == edits[1].from && edits[0].last && edits[1].last {
-		edits[0].comma = true
+	for i := 1; i < n; i++ { // in the order of the body; what is inserted at one place stays in the order of this function
+		for j := i; j > 0 && edits[j].from < edits[j-1].from; j-- {
+			edits[j], edits[j-1] = edits[j-1], edits[j]
+		}
+	}
+	// Into an empty object an insertion follows another without one of its members between them.
+	for i := 1; i < n; i++ {
+		if edits[i-1].from == edits[i].from && edits[i-1].last && edits[i].last {
+			edits[i-1].comma = true
+		}
 	}
 	at := 0
 	for _, e := range edits[:n] {

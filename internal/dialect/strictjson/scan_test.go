@@ -254,6 +254,29 @@ func TestSplice(t *testing.T) {
 	}
 }
 
+// TestSpliceTier changes the service tier too: what is inserted in one place, or at the beginning of nothing, stays apart.
+func TestSpliceTier(t *testing.T) {
+	text := strictjson.String | strictjson.Null
+	spec := strictjson.NewSpec(strictjson.Field{Path: "model", Kinds: text}, strictjson.Field{Path: "service_tier", Kinds: text},
+		strictjson.Field{Path: "stream_options", Kinds: strictjson.Object | strictjson.Null}, strictjson.Field{Path: "stream_options.include_usage", Kinds: strictjson.Bool | strictjson.Null})
+	all := strictjson.Changes{Model: "m2", IncludeUsage: true, ServiceTier: "priority"}
+	var r strictjson.Result
+	for body, want := range map[string]string{
+		`{}`: `{"model":"m2","stream_options":{"include_usage":true},"service_tier":"priority"}`,
+		`{"service_tier":"auto","stream_options":{},"model":"m"}`: `{"service_tier":"priority","stream_options":{"include_usage":true},"model":"m2"}`,
+		`{"x":1,"service_tier":null}`:                             `{"model":"m2","stream_options":{"include_usage":true},"x":1,"service_tier":"priority"}`,
+		`{"stream_options":{"a":1},"model":"m"}`:                  `{"service_tier":"priority","stream_options":{"include_usage":true,"a":1},"model":"m2"}`,
+		`{"model":"m","service_tier":"auto"}`:                     `{"stream_options":{"include_usage":true},"model":"m2","service_tier":"priority"}`,
+	} {
+		if err := strictjson.Scan([]byte(body), spec, &r); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(bytes.Join(r.Splice(nil, all), nil)); got != want {
+			t.Errorf("%s: got %s, want %s", body, got, want)
+		}
+	}
+}
+
 func TestScanAllocatesNothing(t *testing.T) {
 	body := request(2048)
 	var r strictjson.Result

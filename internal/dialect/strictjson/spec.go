@@ -69,7 +69,7 @@ type Spec struct {
 	once sync.Once
 	root *state
 	// What Splice changes, as indexes into fields; -1 when the Spec does not read it.
-	model, streamOptions, includeUsage int
+	model, streamOptions, includeUsage, serviceTier int
 }
 
 // state is what can be read inside one container: a state of the automaton that NewSpec builds from all paths at once, so that
@@ -106,6 +106,7 @@ func NewSpec(fields ...Field) *Spec {
 		s.many[i] = s.patterns[i].anyDepth || strings.Contains(f.Path, "[]")
 	}
 	s.model, s.streamOptions, s.includeUsage = s.Index("model"), s.Index("stream_options"), s.Index("stream_options.include_usage")
+	s.serviceTier = s.Index("service_tier")
 	return s
 }
 

@@ -154,6 +154,20 @@ func testEntities(t *testing.T, db *store.DB) {
 			rename: func(v *gatehouse.Invite) { v.ID, v.Digest = "invite-none", "none" },
 		})
 	})
+	t.Run("Certificate", func(t *testing.T) {
+		run(t, db, entity[gatehouse.Certificate]{
+			value: func() *gatehouse.Certificate {
+				return &gatehouse.Certificate{ID: "cert_x", Organization: "org-a", Name: "ü", Content: "pem", Fingerprint: "f", ValidAt: 1, ExpiresAt: 2, CreatedAt: 5}
+			},
+			change: func(c *gatehouse.Certificate) { c.Name, c.RemovedAt = "", 9 },
+			rev:    func(c *gatehouse.Certificate) *int64 { return &c.Rev },
+			create: (*store.Tx).CreateCertificate, save: (*store.Tx).SaveCertificate, each: (*store.Tx).EachCertificate,
+			get: func(tx *store.Tx, c *gatehouse.Certificate) (*gatehouse.Certificate, error) {
+				return tx.Certificate(c.ID)
+			},
+			rename: func(c *gatehouse.Certificate) { c.ID, c.Fingerprint = "cert_none", "none" },
+		})
+	})
 	t.Run("ServiceAccount", func(t *testing.T) {
 		run(t, db, entity[gatehouse.ServiceAccount]{
 			value: func() *gatehouse.ServiceAccount {

@@ -128,6 +128,22 @@ func listers() []lister {
 				list, more, err := tx.Invites("org-list", p)
 				return ids(list, func(v *gatehouse.Invite) string { return v.ID }), more, err
 			}, "invite-elsewhere"},
+		{"Certificates", func(i int) string { return fmt.Sprintf("cert_%02d", i) },
+			func(tx *store.Tx, i int, at gatehouse.Millis) error {
+				return tx.CreateCertificate(&gatehouse.Certificate{ID: fmt.Sprintf("cert_%02d", i), Organization: "org-list", Fingerprint: fmt.Sprint("f", i), CreatedAt: at})
+			},
+			func(tx *store.Tx, i int) error {
+				v, err := tx.Certificate(fmt.Sprintf("cert_%02d", i))
+				if err != nil {
+					return err
+				}
+				v.RemovedAt = tx.Now
+				return tx.SaveCertificate(v)
+			},
+			func(tx *store.Tx, p store.Page) ([]string, bool, error) {
+				list, more, err := tx.Certificates("org-list", p)
+				return ids(list, func(v *gatehouse.Certificate) string { return v.ID }), more, err
+			}, "cert_elsewhere"},
 		{"ServiceAccounts", account,
 			func(tx *store.Tx, i int, at gatehouse.Millis) error {
 				return tx.CreateServiceAccount(&gatehouse.ServiceAccount{ID: account(i), Organization: "org-a", Project: "proj_list", CreatedAt: at})
