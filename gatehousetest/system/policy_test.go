@@ -166,11 +166,11 @@ func TestMutualTLS(t *testing.T) {
 			status int
 			code   string
 		}{
-			"with a certificate":                     {with(http2, good), n.ClientCertURL, 200, ""},
-			"with a stranger's":                      {with(http2, stranger), n.ClientCertURL, 401, "client_certificate_not_trusted"},
-			"without one":                            {with(http2), n.ClientCertURL, 401, "client_certificate_required"},
-			"at the listener that does not ask":      {with(http2, good), n.URL, 401, "client_certificate_required"},
-			"with a header, which nobody may say":    {with(http2), n.URL, 401, "client_certificate_required"},
+			"with a certificate":                      {with(http2, good), n.ClientCertURL, 200, ""},
+			"with a stranger's":                       {with(http2, stranger), n.ClientCertURL, 401, "client_certificate_not_trusted"},
+			"without one":                             {with(http2), n.ClientCertURL, 401, "client_certificate_required"},
+			"at the listener that does not ask":       {with(http2, good), n.URL, 401, "client_certificate_required"},
+			"with a header, which nobody may say":     {with(http2), n.URL, 401, "client_certificate_required"},
 			"the administration, which needs no such": {with(http2), n.ClientCertURL, 200, ""},
 		} {
 			for range 2 { // the second time over the same connection

@@ -60,11 +60,8 @@ func TestNoChangeWithoutItsEvent(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(writes)) {
 		t.Run(name, func(t *testing.T) {
 			c.t = t
-			c.prepare()
+			c.prepare(name + writes[name])
 			method, path, _ := strings.Cut(name, " ")
-			if strings.Contains(path, "certificates") {
-				c.prepareCertificates()
-			}
 			path, body := c.path(path), c.path(writes[name])
 			if before, ok := strings.CutSuffix(path, "/deactivate"); ok {
 				if status, v := ask(t, c.s, "POST", before+"/activate", c.s.AdminKey, body); status != 200 {

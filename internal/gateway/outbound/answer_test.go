@@ -21,6 +21,7 @@ func TestAnswers(t *testing.T) {
 		body   string
 		op     string // the step that fails; empty: none
 		reused bool
+		last   int // bytes at the end that are sent at once: what follows an answer is there when it ends
 	}{
 		{name: "length", raw: okAnswer, status: 200, body: "ok", reused: true},
 		{name: "no reason", raw: "HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", status: 200, body: "ok", reused: true},
@@ -40,8 +41,8 @@ func TestAnswers(t *testing.T) {
 		{name: "http/1.0", raw: "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok", status: 200, body: "ok"},
 		{name: "informational", raw: "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + okAnswer, status: 200, body: "ok", reused: true},
 		{name: "redirect", raw: "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n", status: 302, reused: true},
-		{name: "bytes after the answer", raw: okAnswer + "HTTP/1.1 200 OK\r\n", status: 200, body: "ok"},
-		{name: "bytes after the last chunk", raw: head + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nx", status: 200},
+		{name: "bytes after the answer", raw: okAnswer + "HTTP/1.1 200 OK\r\n", last: 18, status: 200, body: "ok"},
+		{name: "bytes after the last chunk", raw: head + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nx", last: 2, status: 200},
 		{name: "long head", raw: head + "X-A: " + long(20<<10) + "\r\nContent-Length: 2\r\n\r\nok", status: 200, body: "ok", reused: true},
 		{name: "empty value", raw: head + "X-Empty:\r\nX-Blank: \t \r\nContent-Length:\t2 \r\n\r\nok", status: 200, body: "ok", reused: true},
 
@@ -116,6 +117,9 @@ func TestAnswers(t *testing.T) {
 						}
 						for raw := tc.raw; raw != ""; {
 							n := min(piece, len(raw))
+							if len(raw) <= tc.last {
+								n = len(raw)
+							}
 							p.say(raw[:n])
 							raw = raw[n:]
 						}
