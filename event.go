@@ -31,6 +31,9 @@ const (
 	SubjectAssignment     SubjectKind = "role_assignment"
 	SubjectInvite         SubjectKind = "invite"
 	SubjectCertificate    SubjectKind = "certificate"
+	SubjectProvider       SubjectKind = "identity_provider"
+	SubjectRule           SubjectKind = "federation_rule"
+	SubjectExternal       SubjectKind = "external"
 	SubjectNone           SubjectKind = "" // audited, changes nothing
 )
 

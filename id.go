@@ -39,6 +39,10 @@ const (
 	PrefixAssignment     = "role_assignment_"
 	PrefixInvite         = "invite-"
 	PrefixCertificate    = "cert_"
+	PrefixProvider       = "wip_"
+	PrefixRule           = "wifr_"
+	PrefixExternalKey    = "extkey_"
+	PrefixStorage        = "extstorage_"
 )
 
 // Base62 is the alphabet of IDs and keys, in value order.

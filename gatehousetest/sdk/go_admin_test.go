@@ -433,3 +433,96 @@ func TestGoCertificates(t *testing.T) {
 		t.Errorf("%v %+v", err, got)
 	}
 }
+
+// TestGoFederation registers issuers of tokens and what becomes of their tokens through openai-go.
+func TestGoFederation(t *testing.T) {
+	s := gatehousetest.Start(t, gatehousetest.Options{})
+	c := client(s)
+	org, ctx := c.Admin.Organization, t.Context()
+	providers := org.WorkloadIdentityProviders
+	var ids []string
+	for _, name := range []string{"a", "b", "c"} {
+		made := must[*openai.WorkloadIdentityProvider](t)(providers.New(ctx, openai.AdminOrganizationWorkloadIdentityProviderNewParams{Name: name, Issuer: "https://" + name + ".example.com", Audience: "gatehouse"}))
+		if made.Verification.Type != "discovery" || !made.Enabled || made.Issuer != "https://"+name+".example.com" {
+			t.Error(made.RawJSON())
+		}
+		ids = append(ids, made.ID)
+	}
+	if got := must[*openai.WorkloadIdentityProvider](t)(providers.Update(ctx, ids[0], openai.AdminOrganizationWorkloadIdentityProviderUpdateParams{Enabled: openai.Bool(false)})); got.Enabled {
+		t.Error(got.RawJSON())
+	}
+	if got := must[*openai.WorkloadIdentityProvider](t)(providers.Get(ctx, ids[0])); got.Enabled || got.Name != "a" {
+		t.Error(got.RawJSON())
+	}
+	var listed []string
+	pages := providers.ListAutoPaging(ctx, openai.AdminOrganizationWorkloadIdentityProviderListParams{Limit: openai.Int(2), Order: "asc"})
+	for pages.Next() {
+		listed = append(listed, pages.Current().ID)
+	}
+	if err := pages.Err(); err != nil || !slices.Equal(listed, ids) {
+		t.Errorf("listed %v, %v; want %v", listed, err, ids)
+	}
+	account := must[*openai.AdminOrganizationProjectServiceAccountNewResponse](t)(org.Projects.ServiceAccounts.New(ctx, s.ProjectID, openai.AdminOrganizationProjectServiceAccountNewParams{Name: "robot"}))
+	rules := providers.FederationRules
+	type matcher = openai.AdminOrganizationWorkloadIdentityProviderFederationRuleNewParamsAttributeMatcherUnion
+	rule := must[*openai.FederationRule](t)(rules.New(ctx, ids[1], openai.AdminOrganizationWorkloadIdentityProviderFederationRuleNewParams{ProjectID: s.ProjectID, ServiceAccountID: account.ID,
+		AttributeMatchers: map[string]matcher{"sub": {OfString: openai.String("repo:acme/shop")}, "protected": {OfBool: openai.Bool(true)}}}))
+	if rule.WorkloadIdentityProviderID != ids[1] || rule.Permissions.Type != "service_account_default" || rule.AttributeMatchers["sub"].OfString != "repo:acme/shop" {
+		t.Error(rule.RawJSON())
+	}
+	if got := must[*openai.FederationRule](t)(rules.Update(ctx, ids[1], rule.ID, openai.AdminOrganizationWorkloadIdentityProviderFederationRuleUpdateParams{Name: openai.String("main")})); got.Name != "main" {
+		t.Error(got.RawJSON())
+	}
+	if got := must[*openai.FederationRule](t)(rules.Get(ctx, ids[1], rule.ID)); got.Name != "main" {
+		t.Error(got.RawJSON())
+	}
+	there := rules.ListAutoPaging(ctx, ids[1], openai.AdminOrganizationWorkloadIdentityProviderFederationRuleListParams{})
+	n := 0
+	for there.Next() {
+		n++
+	}
+	if err := there.Err(); err != nil || n != 1 {
+		t.Errorf("%d rules, %v", n, err)
+	}
+	if d := must[*openai.FederationRuleDeleted](t)(rules.Delete(ctx, ids[1], rule.ID)); !d.Deleted {
+		t.Error(d.RawJSON())
+	}
+	if d := must[*openai.WorkloadIdentityProviderDeleted](t)(providers.Delete(ctx, ids[1])); !d.Deleted {
+		t.Error(d.RawJSON())
+	}
+}
+
+// TestGoExternals registers external keys and storage through openai-go.
+func TestGoExternals(t *testing.T) {
+	s := gatehousetest.Start(t, gatehousetest.Options{})
+	c := client(s)
+	org, ctx := c.Admin.Organization, t.Context()
+	const role = "arn:aws:iam::123456789012:role/gatehouse"
+	key := must[*openai.ExternalKey](t)(org.ExternalKeys.New(ctx, openai.AdminOrganizationExternalKeyNewParams{OfAws: &openai.AdminOrganizationExternalKeyNewParamsBodyAws{Name: "kms", RoleArn: role, KmsArn: "arn:aws:kms:eu-west-1:123456789012:key/k", ExternalID: "e"}}))
+	if got := must[*openai.ExternalKey](t)(org.ExternalKeys.Get(ctx, key.ID)); got.RoleArn != role || got.Type != "aws" {
+		t.Error(got.RawJSON())
+	}
+	if page, err := org.ExternalKeys.List(ctx, openai.AdminOrganizationExternalKeyListParams{}); err != nil || len(page.Data) != 1 {
+		t.Errorf("%v %+v", err, page)
+	}
+	if got := must[*openai.AdminOrganizationExternalKeyValidateResponse](t)(org.ExternalKeys.Validate(ctx, key.ID)); got.Status != "failed" {
+		t.Error(got.RawJSON())
+	}
+	if got := must[*openai.ExternalKey](t)(org.ExternalKeys.Delete(ctx, key.ID)); got.ID != key.ID {
+		t.Error(got.RawJSON())
+	}
+	made := must[*openai.ExternalStorageConfiguration](t)(org.ExternalStorage.New(ctx, openai.AdminOrganizationExternalStorageNewParams{ProjectID: s.ProjectID,
+		Provider: openai.AdminOrganizationExternalStorageNewParamsProviderUnion{OfAws: &openai.AdminOrganizationExternalStorageNewParamsProviderAws{Bucket: "b", RoleArn: role}}}))
+	if got := must[*openai.ExternalStorageConfiguration](t)(org.ExternalStorage.Get(ctx, made.ID)); got.Status != "pending" || got.Provider.Bucket != "b" {
+		t.Error(got.RawJSON())
+	}
+	if page, err := org.ExternalStorage.List(ctx, openai.AdminOrganizationExternalStorageListParams{}); err != nil || len(page.Data) != 1 {
+		t.Errorf("%v %+v", err, page)
+	}
+	if got := must[*openai.ExternalStorageConfiguration](t)(org.ExternalStorage.Validate(ctx, made.ID)); got.Status != "unhealthy" {
+		t.Error(got.RawJSON())
+	}
+	if d := must[*openai.ExternalStorageDeleted](t)(org.ExternalStorage.Delete(ctx, made.ID)); !d.Deleted {
+		t.Error(d.RawJSON())
+	}
+}

@@ -93,6 +93,12 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 
 	invited, takenBack := must[*admin.NewInvite](t)(o.CreateInvite(ctx, o.who, admin.InviteRequest{Email: "a@example.com", Role: gatehouse.RoleReader})), must[*admin.NewInvite](t)(o.CreateInvite(ctx, o.who, admin.InviteRequest{Email: "b@example.com", Role: gatehouse.RoleReader}))
 
+	provider := must[*gatehouse.IdentityProvider](t)(o.CreateIdentityProvider(ctx, o.who, admin.IdentityProviderUpdate{Name: admin.Some("ci"), Issuer: admin.Some("https://old.example.com"), Audience: admin.Some("a")}))
+	looser := must[*gatehouse.FederationRule](t)(o.CreateFederationRule(ctx, o.who, provider.ID, admin.FederationRuleUpdate{Project: project.ID, ServiceAccount: account.ID, Matchers: admin.Some(map[string]any{"sub": "any"})}))
+	bucket := &gatehouse.External{Kind: gatehouse.ExternalStorage, Project: project.ID, Provider: "aws", Settings: map[string]string{"bucket": "b", "role_arn": "arn:aws:iam::123456789012:role/r"}}
+	if err := o.CreateExternal(ctx, o.who, bucket); err != nil {
+		t.Fatal(err)
+	}
 	pem := func(name string) string { return gatehousetest.NewAuthority(t, name).PEM }
 	kept, deleted := must[*gatehouse.Certificate](t)(o.CreateCertificate(ctx, o.who, "kept", pem("kept"))), must[*gatehouse.Certificate](t)(o.CreateCertificate(ctx, o.who, "gone", pem("gone")))
 
@@ -137,6 +143,12 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 		DataRetention: admin.Some(gatehouse.ZeroDataRetention)})
 	do(nil, err)
 	_, _, err = o.UpdateProjectPolicy(ctx, o.who, project.ID, admin.PolicyUpdate{EnabledTiers: admin.Some(gatehouse.ServiceTiers{Restricted: true, Enabled: []string{"flex"}})})
+	do(nil, err)
+	_, _, err = o.UpdateIdentityProvider(ctx, o.who, provider.ID, admin.IdentityProviderUpdate{Issuer: admin.Some("https://new.example.com"), Disabled: admin.Some(true)})
+	do(nil, err)
+	_, _, err = o.UpdateFederationRule(ctx, o.who, provider.ID, looser.ID, admin.FederationRuleUpdate{Matchers: admin.Some(map[string]any{"sub": "one"}), Scopes: admin.Some([]string{"model.request"})})
+	do(nil, err)
+	_, _, err = o.DeleteExternal(ctx, o.who, gatehouse.ExternalStorage, bucket.ID)
 	do(nil, err)
 	fresh := must[*gatehouse.Certificate](t)(o.CreateCertificate(ctx, o.who, "fresh", pem("fresh")))
 	for _, place := range []string{"", project.ID} {
@@ -224,7 +236,7 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 		if err := json.Unmarshal(c.state, &want); err != nil {
 			t.Fatal(err)
 		}
-		for _, field := range []string{"gone", "suspended", "expires_at", "scopes", "models", "allowed_ips", "role", "policy", "permissions", "certificates"} {
+		for _, field := range []string{"gone", "suspended", "expires_at", "scopes", "models", "allowed_ips", "role", "policy", "permissions", "certificates", "identity_provider", "federation_rule"} {
 			if g, w := asText(got[field]), asText(want[field]); g != w {
 				t.Errorf("%s %s: %s is %s, want %s", c.kind, c.id, field, g, w)
 			}

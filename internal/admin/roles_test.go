@@ -63,6 +63,21 @@ func TestNobodyGivesWhatTheyDoNotHave(t *testing.T) {
 	_, _, err = o.UpdateKey(ctx, as, "", must[*admin.NewKey](t)(o.CreateKey(ctx, o.who, admin.KeyRequest{Class: gatehouse.ClassAdmin, User: owner.ID, AllowedIPs: []string{"203.0.113.7"}})).Key.ID, admin.KeyUpdate{AllowedIPs: admin.Some([]string{})})
 	refused("an owner's key from anywhere", err)
 
+	// A token of a provider that becomes a service account is a credential of it: it takes who could make a key.
+	account, _, err := o.CreateServiceAccount(ctx, o.who, project.ID, admin.ServiceAccountRequest{Name: "robot"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider := must[*gatehouse.IdentityProvider](t)(o.CreateIdentityProvider(ctx, as, admin.IdentityProviderUpdate{Name: admin.Some("ci"), Issuer: admin.Some("https://token.example.com"), Audience: admin.Some("a")}))
+	rule := admin.FederationRuleUpdate{Project: project.ID, ServiceAccount: account.ID, Matchers: admin.Some(map[string]any{"sub": "x"})}
+	_, err = o.CreateFederationRule(ctx, as, provider.ID, rule)
+	refused("a federation rule", err)
+	made := must[*gatehouse.FederationRule](t)(o.CreateFederationRule(ctx, o.who, provider.ID, rule))
+	_, _, err = o.UpdateFederationRule(ctx, as, provider.ID, made.ID, admin.FederationRuleUpdate{Matchers: admin.Some(map[string]any{"sub": "y"})})
+	refused("what a federation rule matches", err)
+	_, _, err = o.UpdateIdentityProvider(ctx, as, provider.ID, admin.IdentityProviderUpdate{Issuer: admin.Some("https://evil.example.com")})
+	refused("whose tokens a rule believes", err)
+
 	// What they have they may give, and who calls models is theirs to say.
 	if _, err := o.AddProjectUser(ctx, as, project.ID, reader.ID, gatehouse.RoleMember); err != nil {
 		t.Error(err)

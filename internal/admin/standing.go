@@ -31,9 +31,11 @@ type standing struct {
 	// Permissions are a role's.
 	Permissions []string `json:"permissions,omitempty"`
 	// Certificates are those of which an organization's callers must show one.
-	Certificates []string               `json:"certificates,omitempty"`
-	Certificate  *gatehouse.Certificate `json:"certificate,omitempty"`
-	Prepaid      bool                   `json:"prepaid,omitempty"` // of credits: nothing is spent that they do not cover
+	Certificates []string                    `json:"certificates,omitempty"`
+	Certificate  *gatehouse.Certificate      `json:"certificate,omitempty"`
+	Provider     *gatehouse.IdentityProvider `json:"identity_provider,omitempty"`
+	Rule         *gatehouse.FederationRule   `json:"federation_rule,omitempty"`
+	Prepaid      bool                        `json:"prepaid,omitempty"` // of credits: nothing is spent that they do not cover
 }
 
 // Standing returns what a subject is allowed now, to be kept beside the event that is about it; nil for kinds that grant nothing.
@@ -59,7 +61,7 @@ func Standing(tx *store.Tx, kind gatehouse.SubjectKind, id string) (json.RawMess
 
 func grants(kind gatehouse.SubjectKind) bool {
 	switch kind {
-	case gatehouse.SubjectOrganization, gatehouse.SubjectCertificate, gatehouse.SubjectProject, gatehouse.SubjectUser, gatehouse.SubjectProjectUser, gatehouse.SubjectServiceAccount, gatehouse.SubjectKey,
+	case gatehouse.SubjectOrganization, gatehouse.SubjectCertificate, gatehouse.SubjectProvider, gatehouse.SubjectRule, gatehouse.SubjectExternal, gatehouse.SubjectProject, gatehouse.SubjectUser, gatehouse.SubjectProjectUser, gatehouse.SubjectServiceAccount, gatehouse.SubjectKey,
 		gatehouse.SubjectUpstream, gatehouse.SubjectDeployment, gatehouse.SubjectResource, gatehouse.SubjectSealed, gatehouse.SubjectLimit,
 		gatehouse.SubjectGroup, gatehouse.SubjectGroupUser, gatehouse.SubjectRole, gatehouse.SubjectAssignment, gatehouse.SubjectInvite,
 		gatehouse.SubjectBudget, gatehouse.SubjectGrant, gatehouse.SubjectCredits, gatehouse.SubjectAlertRule, gatehouse.SubjectAlertChannel:
@@ -192,6 +194,18 @@ func readSubject(tx *store.Tx, kind gatehouse.SubjectKind, id string) (*subject,
 	case gatehouse.SubjectCertificate:
 		c, err := tx.Certificate(id)
 		return certificateSubject(tx, c), err
+	case gatehouse.SubjectProvider:
+		p, err := tx.IdentityProvider(id)
+		return providerSubject(tx, p), err
+	case gatehouse.SubjectRule:
+		r, err := tx.FederationRule(id)
+		return ruleSubject(tx, r), err
+	case gatehouse.SubjectExternal:
+		e, err := tx.External(id)
+		if err != nil {
+			return nil, err
+		}
+		return removable(e.Project, &e.RemovedAt, nil, nil, func() error { return tx.SaveExternal(e) }), nil
 	case gatehouse.SubjectGroup:
 		g, err := tx.Group(id)
 		if err != nil {

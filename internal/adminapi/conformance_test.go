@@ -177,6 +177,10 @@ func (c *conformance) prepare(text string) {
 		c.make("api_key_id", prj+"/service_accounts/"+c.ids["service_account_id"]+"/api_keys", `{"name":"k"}`)
 		c.make("key_id", "/organization/admin_api_keys", `{"name":"admin"}`)
 	}
+	if needs("workload", "external") {
+		c.make("service_account_id", prj+"/service_accounts", `{"name":"bot"}`)
+		c.prepareFederation()
+	}
 	if needs("certificate") {
 		c.prepareCertificates()
 	}

@@ -15,23 +15,52 @@ import (
 
 // ownWrites are bodies with which Gatehouse's own routes make or change something.
 var ownWrites = map[string]string{
-	"POST /gatehouse/v1/users":                                          `{"name":"Bo"}`,
-	"POST /gatehouse/v1/keys":                                           `{"class":"project","name":"k","project_id":"{project_id}","user_id":"{user_id}"}`,
-	"POST /gatehouse/v1/keys/{api_key_id}":                              `{"name":"renamed"}`,
-	"POST /gatehouse/v1/keys/{api_key_id}/suspend":                      ``,
-	"DELETE /gatehouse/v1/keys/{api_key_id}":                            ``,
-	"POST /gatehouse/v1/limits":                                         `{"scope":"project","subject":"{project_id}","max_requests_per_1_minute":5}`,
-	"POST /gatehouse/v1/budgets":                                        `{"name":"{start}","amount_usd":5}`,
-	"POST /gatehouse/v1/prices":                                         `{"model":"m","dialect":"openai","cost":{"input":1,"output":2}}`,
-	"POST /gatehouse/v1/upstreams":                                      `{"name":"second","dialect":"mock"}`,
-	"POST /gatehouse/v1/deployments":                                    `{"name":"d","routes":[{"upstream":"mock"}]}`,
-	"POST /gatehouse/v1/resources":                                      `{"name":"contoso","project_id":"{project_id}"}`,
-	"POST /gatehouse/v1/organization":                                   `{"time_zone":"Europe/Berlin"}`,
-	"POST /gatehouse/v1/projects/{project_id}":                          `{"labels":{"a":"b"}}`,
-	"POST /gatehouse/v1/sealed_secrets":                                 `{"name":"s","value":"a value of it"}`,
-	"POST /gatehouse/v1/credits/grants":                                 `{"name":"pilot","amount_usd":5}`,
-	"POST /v1/organization/projects/{project_id}/service_tier_settings": `{"default":"fast"}`,
-	"POST /gatehouse/v1/apply":                                          `projects: [{name: declared, service_accounts: [{name: robot}]}]`,
+	"POST /gatehouse/v1/users":                                                                `{"name":"Bo"}`,
+	"POST /gatehouse/v1/keys":                                                                 `{"class":"project","name":"k","project_id":"{project_id}","user_id":"{user_id}"}`,
+	"POST /gatehouse/v1/keys/{api_key_id}":                                                    `{"name":"renamed"}`,
+	"POST /gatehouse/v1/keys/{api_key_id}/suspend":                                            ``,
+	"DELETE /gatehouse/v1/keys/{api_key_id}":                                                  ``,
+	"POST /gatehouse/v1/limits":                                                               `{"scope":"project","subject":"{project_id}","max_requests_per_1_minute":5}`,
+	"POST /gatehouse/v1/budgets":                                                              `{"name":"{start}","amount_usd":5}`,
+	"POST /gatehouse/v1/prices":                                                               `{"model":"m","dialect":"openai","cost":{"input":1,"output":2}}`,
+	"POST /gatehouse/v1/upstreams":                                                            `{"name":"second","dialect":"mock"}`,
+	"POST /gatehouse/v1/deployments":                                                          `{"name":"d","routes":[{"upstream":"mock"}]}`,
+	"POST /gatehouse/v1/resources":                                                            `{"name":"contoso","project_id":"{project_id}"}`,
+	"POST /gatehouse/v1/organization":                                                         `{"time_zone":"Europe/Berlin"}`,
+	"POST /gatehouse/v1/projects/{project_id}":                                                `{"labels":{"a":"b"}}`,
+	"POST /gatehouse/v1/sealed_secrets":                                                       `{"name":"s","value":"a value of it"}`,
+	"POST /gatehouse/v1/credits/grants":                                                       `{"name":"pilot","amount_usd":5}`,
+	"POST /v1/organization/projects/{project_id}/service_tier_settings":                       `{"default":"fast"}`,
+	"POST /v1/organization/external_keys":                                                     externalKeyBody,
+	"DELETE /v1/organization/external_keys/{external_key}":                                    ``,
+	"POST /v1/organization/external_storage":                                                  `{"project_id":"{project_id}","provider":{"type":"aws","bucket":"b","role_arn":"arn:aws:iam::123456789012:role/r"}}`,
+	"DELETE /v1/organization/external_storage/{storage}":                                      ``,
+	"POST /v1/organization/external_storage/{storage}/validate":                               ``,
+	"POST /v1/organization/workload_identity_providers":                                       providerBody,
+	"POST /v1/organization/workload_identity_providers/{provider}":                            `{"enabled":false}`,
+	"DELETE /v1/organization/workload_identity_providers/{provider}":                          ``,
+	"POST /v1/organization/workload_identity_providers/{provider}/federation_rules":           ruleBody,
+	"POST /v1/organization/workload_identity_providers/{provider2}/federation_rules/{rule}":   `{"enabled":false,"name":"n"}`,
+	"DELETE /v1/organization/workload_identity_providers/{provider2}/federation_rules/{rule}": ``,
+	"POST /gatehouse/v1/apply":                                                                `projects: [{name: declared, service_accounts: [{name: robot}]}]`,
+}
+
+// Bodies with which what OpenAI's document does not have is made.
+const (
+	externalKeyBody = `{"type":"aws","name":"kms","role_arn":"arn:aws:iam::123456789012:role/r","kms_arn":"arn:aws:kms:eu-west-1:123456789012:key/k","external_id":"e"}`
+	providerBody    = `{"type":"oidc","name":"ci","issuer":"https://token.example.com","audience":"gatehouse"}`
+	ruleBody        = `{"project_id":"{project_id}","service_account_id":"{service_account_id}","attribute_matchers":{"sub":"repo:acme/shop","run":3,"protected":true}}`
+)
+
+// prepareFederation makes what federation rules need, and what stands beside them.
+func (c *conformance) prepareFederation() {
+	c.t.Helper()
+	const path = "/organization/workload_identity_providers"
+	c.make("provider", path, providerBody)
+	c.make("provider2", path, providerBody)
+	c.make("rule", path+"/"+c.ids["provider2"]+"/federation_rules", c.path(ruleBody))
+	c.make("external_key", "/organization/external_keys", externalKeyBody)
+	c.make("storage", "/organization/external_storage", c.path(ownWrites["POST /v1/organization/external_storage"]))
 }
 
 // TestNoChangeWithoutItsEvent calls every operation that writes while no event can be written: it fails, and every row of what Gatehouse

@@ -53,6 +53,8 @@ func (a *API) routes() {
 	a.spendRoutes(on)
 	a.policyRoutes(on)
 	a.certificateRoutes(on)
+	a.federationRoutes(on)
+	a.externalRoutes(on)
 	a.peopleRoutes(on)
 	a.inviteRoutes(on)
 	a.groupRoutes(on)

@@ -302,6 +302,82 @@ test('certificates', async () => {
   assert.equal((await collect(org.auditLogs.list({ event_types: ['certificate.deleted'] })))[0]['certificate.deleted'].certificate, pems[4]);
 });
 
+test('workload identity', async () => {
+  const { workloadIdentityProviders: providers } = org;
+  const { federationRules: rules } = providers;
+  const made = [];
+  for (const name of ['a', 'b', 'c']) made.push(await providers.create({ name, type: 'oidc', issuer: `https://${name}.example.com`, audience: 'gatehouse' }));
+  assert.deepEqual({ ...made[0], id: '', created_at: 0, updated_at: 0 }, { object: 'organization.workload_identity_provider', id: '', name: 'a', type: 'oidc', issuer: 'https://a.example.com', audience: 'gatehouse',
+    description: null, enabled: true, created_at: 0, updated_at: 0, attribute_transformations: [], verification: { type: 'discovery', discovery_url: null } });
+  assert.deepEqual(await providers.retrieve(made[0].id), made[0]);
+  assert.deepEqual((await collect(providers.list({ limit: 2, order: 'asc' }))).map((p) => p.id), made.map((p) => p.id));
+  const jwks = { keys: [{ kty: 'EC', crv: 'P-256', kid: 'k', x: 'gI0GAILBdu7T53akrFmMyGcsF3n5dO7MmwNBHKW5SV0', y: 'SLW_xSffzlPWrHEVI30DHM_4egVwt3NQqeUD7nMFpps' }] };
+  const changed = await providers.update(made[1].id, { description: 'builds', enabled: false, attribute_transformations: [{ attribute: 'repo', expression: 'assertion.repository' }], verification: { type: 'uploaded_jwks', jwks } });
+  assert.deepEqual([changed.description, changed.enabled, changed.attribute_transformations, changed.verification], ['builds', false, [{ attribute: 'repo', expression: 'assertion.repository' }], { type: 'uploaded_jwks', jwks }]);
+  assert.equal((await providers.update(made[1].id, { description: null })).description, null);
+  const bad = (call, param) => assert.rejects(call, (e) => e instanceof OpenAI.BadRequestError && e.param === param);
+  await bad(providers.create({ name: 'x', type: 'oidc', issuer: 'http://plain.example.com', audience: 'a' }), 'issuer');
+  await bad(providers.create({ name: 'x', type: 'saml', issuer: 'https://x.example.com', audience: 'a' }), 'type');
+  await bad(providers.update(made[0].id, { verification: { type: 'uploaded_jwks', jwks: { keys: [{ ...jwks.keys[0], d: 'c2VjcmV0' }] } } }), 'verification.jwks');
+
+  const { id: project_id } = await org.projects.create({ name: 'Federated' });
+  const account = await org.projects.serviceAccounts.create(project_id, { name: 'robot', create_service_account_only: true });
+  const other = await org.projects.serviceAccounts.create(project_id, { name: 'other', create_service_account_only: true });
+  const body = { project_id, service_account_id: account.id, attribute_matchers: { sub: 'repo:acme/shop', attempt: 1, protected: true } };
+  const of = { workload_identity_provider_id: made[0].id };
+  const first = await rules.create(made[0].id, body);
+  assert.deepEqual({ ...first, id: '', created_at: 0, updated_at: 0 }, { ...body, ...of, object: 'organization.workload_identity_federation_rule', id: '', enabled: true, name: null, description: null,
+    permissions: { type: 'service_account_default' }, created_at: 0, updated_at: 0 });
+  const second = await rules.create(made[0].id, { ...body, service_account_id: other.id, name: 'two', permissions: { type: 'restricted', scopes: ['api.responses.write'] } });
+  assert.deepEqual(second.permissions, { type: 'restricted', scopes: ['api.responses.write'] });
+  assert.deepEqual(await rules.retrieve(first.id, of), first);
+  await assert.rejects(rules.retrieve(first.id, { workload_identity_provider_id: made[2].id }), OpenAI.NotFoundError);
+  assert.deepEqual((await collect(rules.list(made[0].id, { limit: 1, order: 'asc' }))).map((r) => r.id), [first.id, second.id]);
+  assert.deepEqual((await collect(rules.list(made[0].id, { service_account_id: other.id }))).map((r) => r.id), [second.id]);
+  const narrower = await rules.update(first.id, { ...of, attribute_matchers: { sub: 'repo:acme/shop:main' }, enabled: false, permissions: { type: 'restricted', scopes: ['model.request'] } });
+  assert.deepEqual([narrower.attribute_matchers, narrower.enabled, narrower.permissions.scopes], [{ sub: 'repo:acme/shop:main' }, false, ['model.request']]);
+  await bad(rules.create(made[0].id, { ...body, attribute_matchers: {} }), 'attribute_matchers');
+  await bad(rules.create(made[0].id, { ...body, attribute_matchers: { sub: ['x'] } }), 'attribute_matchers');
+  await bad(rules.create(made[0].id, { ...body, permissions: { type: 'restricted', scopes: ['api.users.write'] } }), 'permissions.scopes');
+  await assert.rejects(rules.create(made[0].id, { ...body, service_account_id: 'svc_acct_none' }), OpenAI.NotFoundError);
+  await assert.rejects(providers.delete(made[0].id), (e) => e instanceof OpenAI.ConflictError && e.code === 'provider_in_use');
+  for (const r of [first, second]) assert.deepEqual(await rules.delete(r.id, of), { object: 'organization.workload_identity_federation_rule.deleted', id: r.id, deleted: true });
+  for (const p of made) assert.deepEqual(await providers.delete(p.id), { object: 'organization.workload_identity_provider.deleted', id: p.id, deleted: true });
+});
+
+test('external keys and storage', async () => {
+  const { externalKeys: keys, externalStorage: storage } = org;
+  const aws = { type: 'aws', name: 'kms', role_arn: 'arn:aws:iam::123456789012:role/gatehouse', kms_arn: 'arn:aws:kms:eu-west-1:123456789012:key/abc', external_id: 'ext' };
+  const azure = { type: 'azure', name: 'vault', tenant_id: '11111111-2222-3333-4444-555555555555', vault_uri: 'https://acme.vault.azure.net', key_name: 'k', purpose: 'psp_decryption' };
+  const gcp = { type: 'gcp', name: 'ring', audience: 'a', kms_project_id: 'p', kms_key_location: 'l', kms_key_ring_name: 'r', kms_key_name: 'k', workload_identity_pool_id: 'pool', workload_identity_project_number: '42', workload_identity_provider_id: 'prov' };
+  const made = [];
+  for (const body of [aws, azure, gcp]) made.push(await keys.create(body));
+  for (const [i, body] of [aws, azure, gcp].entries()) for (const [name, value] of Object.entries(body)) assert.equal(made[i][name], value);
+  assert.deepEqual([made[0].object, made[0].api_project_ids], ['organization.external_key', []]);
+  assert.deepEqual(await keys.retrieve(made[1].id), made[1]);
+  assert.deepEqual((await collect(keys.list({ limit: 2, order: 'asc' }))).map((k) => k.id), made.map((k) => k.id));
+  assert.deepEqual((await collect(keys.list({ purpose: 'psp_decryption' }))).map((k) => k.id), [made[1].id]);
+  assert.equal((await keys.validate(made[0].id)).status, 'failed');
+  const bad = (call, param) => assert.rejects(call, (e) => e instanceof OpenAI.BadRequestError && e.param === param);
+  await bad(keys.create({ ...aws, role_arn: 'role' }), 'role_arn');
+  await bad(keys.create({ ...aws, vault_uri: 'https://acme.vault.azure.net' }), 'vault_uri');
+  await bad(keys.create({ ...azure, key_name: undefined }), 'key_name');
+  await bad(keys.create({ ...aws, type: 'oci' }), 'type');
+  for (const k of made) assert.equal((await keys.delete(k.id)).id, k.id);
+  await assert.rejects(keys.retrieve(made[0].id), OpenAI.NotFoundError);
+
+  const { id: project_id } = await org.projects.create({ name: 'Stored' });
+  const provider = { type: 'aws', bucket: 'acme', role_arn: aws.role_arn };
+  const bucket = await storage.create({ project_id, provider });
+  assert.deepEqual([bucket.object, bucket.status, bucket.project_id, bucket.provider.bucket, bucket.provider.account_id], ['organization.external_storage', 'pending', project_id, 'acme', '123456789012']);
+  const second = await storage.create({ project_id, provider: { type: 'oci', bucket: 'b', region: 'eu-frankfurt-1', tenancy_ocid: 'ocid1.tenancy.oc1..aaaa' } });
+  assert.deepEqual((await collect(storage.list({ limit: 1, project_id, order: 'asc' }))).map((s) => s.id), [bucket.id, second.id]);
+  assert.equal((await storage.validate(bucket.id)).status, 'unhealthy');
+  assert.equal((await storage.retrieve(bucket.id)).status, 'unhealthy');
+  await bad(storage.create({ project_id, provider: { type: 'azure', account_name: 'a' } }), 'provider.container');
+  assert.deepEqual(await storage.delete(second.id), { object: 'organization.external_storage.deleted', id: second.id, deleted: true });
+});
+
 test('users and members', async () => {
   const names = ['Ann', 'Bo', 'Cy', 'Di', 'Ed', 'Flo', 'Gus'];
   const people = [];

@@ -76,6 +76,7 @@ var Requests = []Cause{
 	{"403", "model_not_found", "", "the model belongs to another project, as a fine-tuned model does", "use one this project may use: GET /v1/models"},
 	{"403", "missing_scope", "", "a credential that does not administer was used on the administration API", "use an admin key"},
 	{"400", "service_tier_not_allowed", "", "the project may not use the service tier that the request asks for", "leave `service_tier` out, or `gatehouse projects permissions` (docs/permissions.md)"},
+	{"409", "provider_in_use", "", "a workload identity provider is to be deleted that still has federation rules", "delete its rules first: the message names one"},
 	{"409", "certificate_exists", "", "the same certificate was stored before", "use that one: the message has its id"},
 	{"409", "certificate_active", "", "a certificate is to be deleted that is in force somewhere", "`gatehouse certificates deactivate` it there first: the message says where"},
 	{"403", "hosted_tool_not_allowed", "", "the project is denied a hosted tool that the request asks for, or may ask for by what the upstream keeps", "leave it out; bring tools and model with the request; or `gatehouse projects permissions` (docs/permissions.md)"},

@@ -168,6 +168,56 @@ func testEntities(t *testing.T, db *store.DB) {
 			rename: func(c *gatehouse.Certificate) { c.ID, c.Fingerprint = "cert_none", "none" },
 		})
 	})
+	t.Run("IdentityProvider", func(t *testing.T) {
+		run(t, db, entity[gatehouse.IdentityProvider]{
+			value: func() *gatehouse.IdentityProvider {
+				return &gatehouse.IdentityProvider{ID: "wip_x", Organization: "org-a", Name: "ü", Issuer: "https://i", Audience: "a", Description: "d", Disabled: true, CreatedAt: 5, UpdatedAt: 6,
+					Transformations: []gatehouse.AttributeTransformation{{Attribute: "a", Expression: "b\"<"}}, Verification: gatehouse.TokenVerification{JWKS: []byte(`{"keys":[]}`)}}
+			},
+			change: func(p *gatehouse.IdentityProvider) {
+				p.Name, p.Issuer, p.Audience, p.Description, p.Disabled, p.Transformations, p.UpdatedAt, p.RemovedAt = "n", "j", "b", "", false, nil, 7, 9
+				p.Verification = gatehouse.TokenVerification{DiscoveryURL: "https://d"}
+			},
+			rev:    func(p *gatehouse.IdentityProvider) *int64 { return &p.Rev },
+			create: (*store.Tx).CreateIdentityProvider, save: (*store.Tx).SaveIdentityProvider, each: (*store.Tx).EachIdentityProvider,
+			get: func(tx *store.Tx, p *gatehouse.IdentityProvider) (*gatehouse.IdentityProvider, error) {
+				return tx.IdentityProvider(p.ID)
+			},
+			rename: func(p *gatehouse.IdentityProvider) { p.ID = "wip_none" },
+		})
+	})
+	t.Run("FederationRule", func(t *testing.T) {
+		change(t, db, func(tx *store.Tx) error {
+			return tx.CreateIdentityProvider(&gatehouse.IdentityProvider{ID: "wip_y", Organization: "org-a", Name: "y"})
+		})
+		run(t, db, entity[gatehouse.FederationRule]{
+			value: func() *gatehouse.FederationRule {
+				return &gatehouse.FederationRule{ID: "wifr_x", Organization: "org-a", Provider: "wip_y", Project: "proj_1", ServiceAccount: "svc_acct_x", Matchers: map[string]any{"sub": "ü", "n": 1.5, "b": true},
+					Name: "n", Description: "d", Disabled: true, Scopes: []string{"model.request"}, CreatedAt: 5, UpdatedAt: 6}
+			},
+			change: func(v *gatehouse.FederationRule) {
+				v.Matchers, v.Name, v.Description, v.Disabled, v.Scopes, v.UpdatedAt, v.RemovedAt = map[string]any{"x": "y"}, "", "", false, nil, 7, 9
+			},
+			rev:    func(v *gatehouse.FederationRule) *int64 { return &v.Rev },
+			create: (*store.Tx).CreateFederationRule, save: (*store.Tx).SaveFederationRule, each: (*store.Tx).EachFederationRule,
+			get: func(tx *store.Tx, v *gatehouse.FederationRule) (*gatehouse.FederationRule, error) {
+				return tx.FederationRule(v.ID)
+			},
+			rename: func(v *gatehouse.FederationRule) { v.ID = "wifr_none" },
+		})
+	})
+	t.Run("External", func(t *testing.T) {
+		run(t, db, entity[gatehouse.External]{
+			value: func() *gatehouse.External {
+				return &gatehouse.External{ID: "extkey_x", Organization: "org-a", Kind: gatehouse.ExternalKey, Project: "proj_1", Name: "ü", Provider: "aws", Purpose: "ekm", Settings: map[string]string{"a": "b"}, Status: "s", CreatedAt: 5}
+			},
+			change: func(e *gatehouse.External) { e.Status, e.RemovedAt = "t", 9 },
+			rev:    func(e *gatehouse.External) *int64 { return &e.Rev },
+			create: (*store.Tx).CreateExternal, save: (*store.Tx).SaveExternal, each: (*store.Tx).EachExternal,
+			get:    func(tx *store.Tx, e *gatehouse.External) (*gatehouse.External, error) { return tx.External(e.ID) },
+			rename: func(e *gatehouse.External) { e.ID = "extkey_none" },
+		})
+	})
 	t.Run("ServiceAccount", func(t *testing.T) {
 		run(t, db, entity[gatehouse.ServiceAccount]{
 			value: func() *gatehouse.ServiceAccount {

@@ -144,6 +144,54 @@ func listers() []lister {
 				list, more, err := tx.Certificates("org-list", p)
 				return ids(list, func(v *gatehouse.Certificate) string { return v.ID }), more, err
 			}, "cert_elsewhere"},
+		{"IdentityProviders", func(i int) string { return fmt.Sprintf("wip_%02d", i) },
+			func(tx *store.Tx, i int, at gatehouse.Millis) error {
+				return tx.CreateIdentityProvider(&gatehouse.IdentityProvider{ID: fmt.Sprintf("wip_%02d", i), Organization: "org-list", CreatedAt: at})
+			},
+			func(tx *store.Tx, i int) error {
+				v, err := tx.IdentityProvider(fmt.Sprintf("wip_%02d", i))
+				if err != nil {
+					return err
+				}
+				v.RemovedAt = tx.Now
+				return tx.SaveIdentityProvider(v)
+			},
+			func(tx *store.Tx, p store.Page) ([]string, bool, error) {
+				list, more, err := tx.IdentityProviders("org-list", p)
+				return ids(list, func(v *gatehouse.IdentityProvider) string { return v.ID }), more, err
+			}, "wip_elsewhere"},
+		{"FederationRules", func(i int) string { return fmt.Sprintf("wifr_%02d", i) },
+			func(tx *store.Tx, i int, at gatehouse.Millis) error {
+				return tx.CreateFederationRule(&gatehouse.FederationRule{ID: fmt.Sprintf("wifr_%02d", i), Organization: "org-list", Provider: "wip_00", CreatedAt: at})
+			},
+			func(tx *store.Tx, i int) error {
+				v, err := tx.FederationRule(fmt.Sprintf("wifr_%02d", i))
+				if err != nil {
+					return err
+				}
+				v.RemovedAt = tx.Now
+				return tx.SaveFederationRule(v)
+			},
+			func(tx *store.Tx, p store.Page) ([]string, bool, error) {
+				list, more, err := tx.FederationRules("wip_00", "", p)
+				return ids(list, func(v *gatehouse.FederationRule) string { return v.ID }), more, err
+			}, "wifr_elsewhere"},
+		{"Externals", func(i int) string { return fmt.Sprintf("extkey_%02d", i) },
+			func(tx *store.Tx, i int, at gatehouse.Millis) error {
+				return tx.CreateExternal(&gatehouse.External{ID: fmt.Sprintf("extkey_%02d", i), Organization: "org-list", Kind: gatehouse.ExternalKey, CreatedAt: at})
+			},
+			func(tx *store.Tx, i int) error {
+				v, err := tx.External(fmt.Sprintf("extkey_%02d", i))
+				if err != nil {
+					return err
+				}
+				v.RemovedAt = tx.Now
+				return tx.SaveExternal(v)
+			},
+			func(tx *store.Tx, p store.Page) ([]string, bool, error) {
+				list, more, err := tx.Externals("org-list", store.ExternalFilter{Kind: gatehouse.ExternalKey}, p)
+				return ids(list, func(v *gatehouse.External) string { return v.ID }), more, err
+			}, "extkey_elsewhere"},
 		{"ServiceAccounts", account,
 			func(tx *store.Tx, i int, at gatehouse.Millis) error {
 				return tx.CreateServiceAccount(&gatehouse.ServiceAccount{ID: account(i), Organization: "org-a", Project: "proj_list", CreatedAt: at})
