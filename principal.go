@@ -146,6 +146,14 @@ type Principal struct {
 	// against them once more where it reads and writes.
 	Need   string
 	Within string
+	// Once is set where the call has an Idempotency-Key.
+	Once *Once
+}
+
+// Once is what keeps a call from being made twice: the name its caller gave it, and a hash of what is asked.
+type Once struct {
+	Name, Hash string
+	Made       bool // it has changed something
 }
 
 // Host returns the principal of a command run on the host itself, which acts in one organization (empty while it creates one).

@@ -22,11 +22,12 @@ import (
 
 // Options says how Start runs Gatehouse. The zero value is `gatehouse dev` without TLS.
 type Options struct {
-	TLS    bool      // serve HTTPS with a certificate of a local authority; see Server.CAFile
-	Data   string    // the data folder, to start a second time on what the first left; "": a temporary one
-	Log    io.Writer // also gets the log; nil: it is shown only when the test fails
-	Listen string    // address to listen on; "": a free port of 127.0.0.1
-	HTTP   string    // which server reads HTTP/1.1, as the configuration's http.server; "": the default
+	TLS        bool      // serve HTTPS with a certificate of a local authority; see Server.CAFile
+	Data       string    // the data folder, to start a second time on what the first left; "": a temporary one
+	Log        io.Writer // also gets the log; nil: it is shown only when the test fails
+	Listen     string    // address to listen on; "": a free port of 127.0.0.1
+	AdminCalls int       // of the Admin API a minute with one key, as the configuration's limits.admin_calls; 0: the default
+	HTTP       string    // which server reads HTTP/1.1, as the configuration's http.server; "": the default
 }
 
 // Server is a whole Gatehouse inside the test's process, as `gatehouse dev` runs it: SQLite in a folder of the test's own, an
@@ -74,7 +75,7 @@ func Start(tb testing.TB, opts Options) *Server {
 	log := &logBuffer{also: opts.Log}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), startTimeout)
 	defer cancel()
-	node, err := server.Dev(ctx, server.DevOptions{Options: server.Options{Log: log, Version: "test"}, Listen: opts.Listen, Data: opts.Data, TLS: opts.TLS, HTTP: server.HTTP{Server: opts.HTTP}})
+	node, err := server.Dev(ctx, server.DevOptions{Options: server.Options{Log: log, Version: "test"}, Listen: opts.Listen, Data: opts.Data, TLS: opts.TLS, HTTP: server.HTTP{Server: opts.HTTP}, AdminCalls: opts.AdminCalls})
 	if err != nil {
 		tb.Fatalf("start Gatehouse: %v\n%s", err, log)
 	}

@@ -80,10 +80,16 @@ func (s *Service) change(ctx context.Context, who *gatehouse.Principal, r reach,
 		if err := s.authorize(tx, who); err != nil {
 			return err
 		}
-		return fn(tx)
+		if err := fn(tx); err != nil {
+			return err
+		}
+		return noteOnce(tx, who)
 	})
 	if err != nil {
 		return Effect{}, err
+	}
+	if who.Once != nil {
+		who.Once.Made = true
 	}
 	return s.settle(ctx, r, seq), nil
 }

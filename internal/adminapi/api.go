@@ -55,7 +55,12 @@ type Config struct {
 	Denied func(who *gatehouse.Principal, project, what string)
 	// Health returns what this node knows of its routes at this moment, newer than what it recorded; nil: what is recorded counts.
 	Health func() *gatehouse.NodeHealth
+	// CallsPerMinute is how often one admin key may call; 0: DefaultCalls.
+	CallsPerMinute int
 }
+
+// DefaultCalls is how often one admin key may call in a minute where nobody says otherwise.
+const DefaultCalls = 6000
 
 // maxBody is the most a request to the API may hold; a manifest is the largest.
 const maxBody = 4 << 20
@@ -67,6 +72,7 @@ type API struct {
 	table []Route
 	// accepts limits who tries to accept invites.
 	accepts *limit.Buckets[netip.Addr]
+	calls   *limit.Buckets[string] // by key: whoever has one does not keep the database from the others
 }
 
 // Route is one route and the scope that a restricted admin key needs for it.
@@ -100,7 +106,10 @@ func Serves(path string) bool {
 
 // New returns the API.
 func New(cfg Config) *API {
-	a := &API{cfg: cfg, mux: http.NewServeMux(), accepts: newAccepts()}
+	if cfg.CallsPerMinute == 0 {
+		cfg.CallsPerMinute = DefaultCalls
+	}
+	a := &API{cfg: cfg, mux: http.NewServeMux(), accepts: newAccepts(), calls: limit.New[string](limit.Config{Burst: cfg.CallsPerMinute, Per: time.Minute, MaxKeys: 1 << 12})}
 	a.routes()
 	return a
 }
@@ -132,7 +141,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	answer, status, err := a.serve(w, r, &record, &authn.Presented{Organization: caller.Organization, Addr: addr})
-	var text []byte
+	text, _ := answer.(replayed)
 	if f, ok := answer.(*file); ok && err == nil {
 		var cut bool
 		record.BytesOut, cut, err = f.send(r.Context(), w)
@@ -145,7 +154,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 			return
 		}
-	} else if err == nil {
+	} else if err == nil && text == nil {
 		text, err = json.Marshal(answer, json.Deterministic(true))
 	}
 	if err != nil {
@@ -194,10 +203,18 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, record *gatehouse.Re
 	if err := a.cfg.Auth.AuthorizeAdmin(&identity, who.Need, who.Within); err != nil {
 		return nil, 0, err
 	}
+	if wait := a.calls.Take(who.Actor.Key, time.Now()); wait > 0 {
+		return nil, 0, &gatehouse.Error{Kind: gatehouse.RateLimited, Code: "rate_limit_exceeded", RetryAfterMillis: wait.Milliseconds() + 1,
+			Message: "Too many calls of the administration with this key: at most " + strconv.Itoa(a.cfg.CallsPerMinute) + " a minute (limits.admin_calls). Try again a little later, or ask for longer pages."}
+	}
 	c := &call{Request: r, who: who, w: w.Header(), status: http.StatusOK}
 	ctx, stop := context.WithTimeout(r.Context(), answerTime(r))
 	defer stop()
-	answer, err = rt.handler(ctx, c)
+	if name := r.Header.Get("Idempotency-Key"); name != "" && r.Method == http.MethodPost {
+		answer, err = a.once(ctx, c, rt, name)
+	} else {
+		answer, err = rt.handler(ctx, c)
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = &gatehouse.Error{Kind: gatehouse.Unavailable, Err: err,
 			Message: "The database did not answer in time. Try again; a change may have been made all the same, so read before you repeat it."}

@@ -135,6 +135,8 @@ type Limits struct {
 	Body    Size `yaml:"body"`    // of one request body; default 512MiB
 	Memory  Size `yaml:"memory"`  // of all request bodies in memory; default 1GiB
 	Streams int  `yaml:"streams"` // open requests; default 20000
+	// AdminCalls is how often one admin key may call the Admin API in a minute, on each node; default 6000.
+	AdminCalls int `yaml:"admin_calls"`
 }
 
 // Replay bounds the files below data/replay: what a restore knows beyond its backup. They go as soon as a backup covers them; what
@@ -316,6 +318,9 @@ func (c *Config) complete() error {
 	}
 	if c.HTTP.Server != ownServer && c.HTTP.Server != standardHTTP {
 		fail("http.server must be %s or %s, not %q", ownServer, standardHTTP, c.HTTP.Server)
+	}
+	if c.Limits.AdminCalls < 0 {
+		fail("limits.admin_calls must not be negative")
 	}
 	if c.Limits.Streams < 0 {
 		fail("limits.streams must not be negative")

@@ -26,6 +26,8 @@ type DevOptions struct {
 	// Logging is how much goes to Options.Log, as the configuration's log says it.
 	Logging Log
 	HTTP    HTTP // which server reads HTTP/1.1
+	// AdminCalls is limits.admin_calls; 0: the default.
+	AdminCalls int
 }
 
 // Ready is the line that gatehouse dev --json prints once it serves. Its names are a contract.
@@ -65,6 +67,7 @@ func Dev(ctx context.Context, opts DevOptions) (*Server, error) {
 		Database: "sqlite:" + filepath.Join(data, "gatehouse.db"),
 		Pepper:   "file://" + filepath.Join(data, "pepper"), KEK: "file://" + filepath.Join(data, "kek"),
 		Drain: Duration(5 * time.Second), Log: opts.Logging, HTTP: opts.HTTP, MaxStaleness: Duration(opts.MaxStaleness),
+		Limits: Limits{AdminCalls: opts.AdminCalls},
 	}
 	if err := cfg.complete(); err != nil {
 		return nil, err

@@ -18,7 +18,7 @@ import (
 func (s *Server) mount() (data, administration, ops http.Handler) {
 	api := adminapi.New(adminapi.Config{Admin: s.admin, Auth: s.auth, DB: s.db, Ledger: s.ledger, Catalog: s.catalog,
 		TrustedProxies: s.trusted, Logger: s.log, PublicURL: s.cfg.PublicURL, Health: s.health, Denied: s.denied,
-		Bill: s.gateway.FetchBill, Price: s.pricer, LimitUse: s.use})
+		Bill: s.gateway.FetchBill, Price: s.pricer, LimitUse: s.use, CallsPerMinute: s.cfg.Limits.AdminCalls})
 	data = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.cfg.AdminListen == "" && adminapi.Serves(r.URL.EscapedPath()) {
 			api.ServeHTTP(w, r)

@@ -24,6 +24,9 @@ func (db *DB) Prune(ctx context.Context, now gatehouse.Millis) error {
 	if err != nil {
 		return err
 	}
+	if err := db.pruneIdempotentCalls(ctx, now); err != nil {
+		return err
+	}
 	longest = longest.Or(gatehouse.DefaultRetention)
 	before := func(days int64) gatehouse.Millis { return max(now-gatehouse.Millis(days)*dayMillis, 0) }
 	err = db.eachSumOrganization(ctx, func(organization string) error {
