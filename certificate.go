@@ -32,6 +32,16 @@ const (
 	MaxToggled      = 10
 )
 
+// CertificateFingerprint returns the Fingerprint of the first certificate in a text, "" where there is none.
+func CertificateFingerprint(text string) string {
+	block, _ := pem.Decode([]byte(text))
+	if block == nil || block.Type != "CERTIFICATE" {
+		return ""
+	}
+	sum := sha256.Sum256(block.Bytes)
+	return hex.EncodeToString(sum[:])
+}
+
 const maxCertificateText = 64 << 10
 
 // ParseCertificate reads the text of a certificate and fills in Content, Fingerprint and times of c. It returns an Invalid error, which
@@ -63,8 +73,7 @@ func ParseCertificate(text string, now time.Time, c *Certificate) (*x509.Certifi
 	if now.After(cert.NotAfter) {
 		return invalid("the certificate expired on %s.", cert.NotAfter.UTC().Format(time.RFC3339))
 	}
-	sum := sha256.Sum256(cert.Raw)
 	c.Content = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}))
-	c.Fingerprint, c.ValidAt, c.ExpiresAt = hex.EncodeToString(sum[:]), MillisOf(cert.NotBefore), MillisOf(cert.NotAfter)
+	c.Fingerprint, c.ValidAt, c.ExpiresAt = CertificateFingerprint(c.Content), MillisOf(cert.NotBefore), MillisOf(cert.NotAfter)
 	return cert, nil
 }

@@ -131,3 +131,14 @@ func (c *Client) Apply(ctx context.Context, manifest []byte, opts ApplyOptions) 
 	}
 	return do[Plan](ctx, c, request{method: http.MethodPost, path: []string{"gatehouse", "v1", "apply"}, query: q, body: manifest})
 }
+
+// Manifest is what an organization looks like.
+type Manifest struct {
+	Answer
+	Text string `json:"manifest"` // YAML, as Apply takes it
+}
+
+// Manifest returns the manifest of the organization as it is: applied where it came from, it changes nothing.
+func (c *Client) Manifest(ctx context.Context) (*Manifest, error) {
+	return do[Manifest](ctx, c, request{method: http.MethodGet, path: []string{"gatehouse", "v1", "manifest"}})
+}

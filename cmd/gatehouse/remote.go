@@ -41,7 +41,7 @@ func (r *remote) register(flags *pflag.FlagSet) {
 // remoteCommands are the commands that talk to a running Gatehouse.
 func (c *cli) remoteCommands() []*cobra.Command {
 	return []*cobra.Command{
-		c.apply(), c.projects(), c.users(), c.invites(), c.groups(), c.roles(), c.serviceAccounts(), c.keys(), c.resources(), c.certificates(), c.upstreams(), c.deployments(), c.prices(), c.seal(), c.organization(), c.budgets(), c.limits(), c.credits(),
+		c.apply(), c.export(), c.projects(), c.users(), c.invites(), c.groups(), c.roles(), c.serviceAccounts(), c.keys(), c.resources(), c.certificates(), c.upstreams(), c.deployments(), c.prices(), c.seal(), c.organization(), c.budgets(), c.limits(), c.credits(),
 		c.usage(), c.forecast(), c.reconcile(), c.explain(), c.audit(), c.whoami(),
 		c.alerts(),
 	}

@@ -259,7 +259,8 @@ func (c *cli) apply() *cobra.Command {
 		}
 		return c.answer(plan.JSON, func() { c.showPlan(plan) })
 	})
-	cmd.Long = "Creates and changes projects, service accounts, resources, upstreams, deployments, limits, budgets and credits until they are\n" +
+	cmd.Long = "Creates and changes users, groups, roles, certificates, projects and what they may do, service accounts, resources, upstreams,\n" +
+		"deployments, limits, budgets, credits, prices, alerts and identity providers until they are\n" +
 		"as the manifest says, in one transaction, and prints what it did. Applied twice it changes nothing the second time, and never\n" +
 		"what was spent. What the manifest does not name is left alone; --prune removes upstreams, deployments and rate limits that it\n" +
 		"does not name, and budgets where it has a list of them."
@@ -267,6 +268,27 @@ func (c *cli) apply() *cobra.Command {
 	cmd.Flags().BoolVar(&opts.DryRun, "dry-run", false, "change nothing, print what would change")
 	cmd.Flags().BoolVar(&opts.Prune, "prune", false, "also remove upstreams, deployments and rate limits that the manifest does not name, and budgets where it has any")
 	return mustHave(cmd, "file")
+}
+
+func (c *cli) export() *cobra.Command {
+	var file string
+	cmd := c.call("export [flags]", "Write the manifest of the organization as it is", cobra.NoArgs, func(ctx context.Context, cl *client.Client, _ []string) error {
+		m, err := cl.Manifest(ctx)
+		if err != nil {
+			return err
+		}
+		if file == "" {
+			return c.answer(m.JSON, func() { c.out.printf("%s", m.Text) })
+		}
+		if err := os.WriteFile(file, []byte(m.Text), 0o600); err != nil {
+			return fmt.Errorf("write the manifest: %w", err)
+		}
+		return c.answer(m.JSON, func() { c.out.printf("wrote %s\n", file) })
+	})
+	cmd.Long = "Writes everything that a manifest can declare, as it is now: applied to this installation it changes nothing. Keys and other secrets\n" +
+		"are not in it."
+	cmd.Flags().StringVarP(&file, "output", "o", "", "the file to write; absent: standard output")
+	return cmd
 }
 
 func (c *cli) readManifest(file string) ([]byte, error) {

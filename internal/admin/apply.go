@@ -18,6 +18,10 @@ import (
 // Manifest is what `gatehouse apply` makes an installation look like. What it does not name is left alone.
 type Manifest struct {
 	Organization *ManifestOrganization `yaml:"organization" json:"organization,omitempty"`
+	Certificates []ManifestCertificate `yaml:"certificates" json:"certificates,omitempty"`
+	Users        []ManifestUser        `yaml:"users" json:"users,omitempty"`
+	Groups       []ManifestGroup       `yaml:"groups" json:"groups,omitempty"`
+	Roles        []ManifestRole        `yaml:"roles" json:"roles,omitempty"`
 	Upstreams    []ManifestUpstream    `yaml:"upstreams" json:"upstreams,omitempty"`
 	Deployments  []ManifestDeployment  `yaml:"deployments" json:"deployments,omitempty"`
 	Projects     []ManifestProject     `yaml:"projects" json:"projects,omitempty"`
@@ -26,6 +30,8 @@ type Manifest struct {
 	Credits      *ManifestCredits      `yaml:"credits" json:"credits,omitempty"`
 	Prices       []ManifestPrice       `yaml:"prices" json:"prices,omitempty"`
 	Alerts       ManifestAlerts        `yaml:"alerts" json:"alerts,omitzero"`
+	// IdentityProviders are issuers of tokens that workloads elsewhere present.
+	IdentityProviders []ManifestIdentityProvider `yaml:"identity_providers" json:"identity_providers,omitempty"`
 }
 
 // ManifestUpstream declares an upstream.
@@ -78,6 +84,13 @@ type ManifestProject struct {
 	Models          *ManifestModels          `yaml:"models"`         // absent: as it is
 	DeniedTools     *[]string                `yaml:"denied_tools"`   // hosted tools that no request may use, all others may; absent: as it is
 	DataRetention   string                   `yaml:"data_retention"` // as OpenAI's API has it; absent: as it is
+	SpendLimit      *gatehouse.USD           `yaml:"spend_limit"`    // US dollars a calendar month, 0: none; absent: as it is
+	SpendAlerts     *[]ManifestSpendAlert    `yaml:"spend_alerts"`   // all of them; absent: as they are
+	ServiceTiers    *ManifestTiers           `yaml:"service_tiers"`  // absent: as they are
+	Certificates    *[]string                `yaml:"certificates"`   // of which a caller must show one, by name or id; absent: as they are
+	Roles           []ManifestRole           `yaml:"roles"`
+	Members         []ManifestMember         `yaml:"members"`
+	Groups          []ManifestProjectGroup   `yaml:"groups"`
 	ServiceAccounts []ManifestServiceAccount `yaml:"service_accounts"`
 	Resources       []ManifestResource       `yaml:"resources"`
 }
@@ -118,6 +131,14 @@ func (p *ManifestProject) policy() (u PolicyUpdate, err error) {
 	}
 	if p.DataRetention != "" {
 		u.DataRetention = Some(gatehouse.DataRetention(p.DataRetention))
+	}
+	if t := p.ServiceTiers; t != nil {
+		u.DefaultTier = Some(t.Default)
+		tiers := gatehouse.ServiceTiers{}
+		if t.Enabled != nil {
+			tiers.Restricted, tiers.Enabled = true, *t.Enabled
+		}
+		u.EnabledTiers = Some(tiers)
 	}
 	return u, nil
 }
@@ -230,20 +251,33 @@ func (a *application) note(out *outcome) {
 	*a.plan = append(*a.plan, PlanItem{Action: out.action, Kind: out.kind, Name: out.name, Changes: out.changes})
 }
 
-// run declares projects first, because the rest refers to them, then upstreams, deployments, limits, prices, budgets and credits.
+// run declares people and projects first, because the rest refers to them, then upstreams, deployments, limits, prices, budgets and credits.
 func (a *application) run(m *Manifest, prune bool) error {
-	if err := a.organization(m.Organization); err != nil {
-		return err
+	for _, declare := range []func() error{
+		func() error { return a.certificates(m.Certificates) },
+		func() error { return a.organization(m.Organization) },
+		func() error { return a.roles("", m.Roles) },
+		func() error { return a.users(m.Users) },
+		func() error { return a.groups(m.Groups) },
+	} {
+		if err := declare(); err != nil {
+			return err
+		}
 	}
 	pending := map[string]string{} // project id to the name of the upstream its calls without a model go to
+	var ids []string               // of the projects
 	for i := range m.Projects {
 		id, err := a.project(&m.Projects[i])
 		if err != nil {
 			return err
 		}
+		ids = append(ids, id)
 		if up := m.Projects[i].Upstream; up != "" {
 			pending[id] = up
 		}
+	}
+	if err := a.assign(m, ids); err != nil {
+		return err
 	}
 	named := map[string]bool{}
 	for _, u := range m.Upstreams {
@@ -301,6 +335,19 @@ func (a *application) run(m *Manifest, prune bool) error {
 		}
 	}
 	if err := a.budgets(m.Budgets, prune && m.Budgets != nil); err != nil {
+		return err
+	}
+	if o := m.Organization; o != nil {
+		if err := a.spend("", "the organization", o.SpendLimit, o.SpendAlerts); err != nil {
+			return err
+		}
+	}
+	for i, id := range ids {
+		if err := a.spend(id, m.Projects[i].Name, m.Projects[i].SpendLimit, m.Projects[i].SpendAlerts); err != nil {
+			return err
+		}
+	}
+	if err := a.identityProviders(m.IdentityProviders); err != nil {
 		return err
 	}
 	return a.credits(m.Credits)
@@ -436,6 +483,17 @@ func (a *application) project(want *ManifestProject) (string, error) {
 	a.note(out)
 	if err := a.accounts(p.ID, want.ServiceAccounts); err != nil {
 		return "", err
+	}
+	if err := a.roles(p.ID, want.Roles); err != nil {
+		return "", err
+	}
+	if err := a.members(p.ID, want.Members); err != nil {
+		return "", err
+	}
+	if want.Certificates != nil {
+		if err := a.activeCertificates(p.ID, p.Name, *want.Certificates); err != nil {
+			return "", err
+		}
 	}
 	return p.ID, a.resources(p.ID, want.Resources)
 }

@@ -13,9 +13,12 @@ type ManifestOrganization struct {
 	Name     string `yaml:"name"`
 	TimeZone string `yaml:"time_zone"` // an IANA name such as Europe/Berlin
 	// HeaderLabels are the names of labels that callers may send with a request, all of them.
-	HeaderLabels  *[]string          `yaml:"header_labels"`
-	Retention     *ManifestRetention `yaml:"retention"`
-	DataRetention string             `yaml:"data_retention"` // as OpenAI's API has it
+	HeaderLabels  *[]string             `yaml:"header_labels"`
+	Retention     *ManifestRetention    `yaml:"retention"`
+	DataRetention string                `yaml:"data_retention"` // as OpenAI's API has it
+	SpendLimit    *gatehouse.USD        `yaml:"spend_limit"`    // US dollars a calendar month, 0: none
+	SpendAlerts   *[]ManifestSpendAlert `yaml:"spend_alerts"`   // all of them
+	Certificates  *[]string             `yaml:"certificates"`   // of which every caller must show one, by name or id
 }
 
 // ManifestRetention declares how long measurements are kept, in days; 0 is the default, and what is absent stays.
@@ -110,12 +113,17 @@ func (a *application) organization(want *ManifestOrganization) error {
 		update.DataRetention = Some(gatehouse.DataRetention(want.DataRetention))
 	}
 	changes, err := a.s.setOrganization(a.tx, o, update)
-	if err != nil || len(changes) == 0 {
+	if err != nil {
 		return err
 	}
-	a.note(&outcome{action: "update", kind: "organization", name: o.Name, changes: slices.Sorted(maps.Keys(changes)),
-		event: &gatehouse.Event{Type: "organization.updated", Subject: gatehouse.SubjectOrganization, SubjectID: o.ID, Change: detail(changes)}})
-	return nil
+	if len(changes) > 0 {
+		a.note(&outcome{action: "update", kind: "organization", name: o.Name, changes: slices.Sorted(maps.Keys(changes)),
+			event: &gatehouse.Event{Type: "organization.updated", Subject: gatehouse.SubjectOrganization, SubjectID: o.ID, Change: detail(changes)}})
+	}
+	if want.Certificates == nil {
+		return nil
+	}
+	return a.activeCertificates("", o.Name, *want.Certificates)
 }
 
 // budgets creates and changes budgets, and with prune removes those that an operator declared and the manifest does not name.

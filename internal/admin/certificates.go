@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 
 	"gatehouse"
@@ -179,7 +180,12 @@ func (s *Service) ToggleCertificates(ctx context.Context, who *gatehouse.Princip
 			}
 			list = append(list, CertificateUse{*c, activate})
 		}
-		return s.setActive(tx, who, project, list, activate)
+		changed, err := s.setActive(tx, who, project, list, activate)
+		if err == nil && changed == nil {
+			return errUnchanged
+		}
+		tx.Event().Change = changed
+		return err
 	})
 	if err == errUnchanged {
 		return list, Effect{Everywhere: true}, nil
@@ -187,20 +193,21 @@ func (s *Service) ToggleCertificates(ctx context.Context, who *gatehouse.Princip
 	return list, effect, err
 }
 
-// setActive stores which certificates are in force in a place, and tells the event those that were not in that state before.
-func (s *Service) setActive(tx *store.Tx, who *gatehouse.Principal, project string, list []CertificateUse, activate bool) error {
+// setActive stores which certificates are in force in a place, and returns what an event says of those that were not in that state before;
+// nil: there were none.
+func (s *Service) setActive(tx *store.Tx, who *gatehouse.Principal, project string, list []CertificateUse, activate bool) (json.RawMessage, error) {
 	var rule *[]string
 	var save func() error
 	if project == "" {
 		o, err := tx.Organization(who.Organization)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		rule, save = &o.Certificates, func() error { return tx.SaveOrganization(o) }
 	} else {
 		p, err := s.activeProject(tx, who, project)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		rule, save = &p.Policy.Certificates, func() error { return tx.SaveProject(p) }
 	}
@@ -224,11 +231,10 @@ func (s *Service) setActive(tx *store.Tx, who *gatehouse.Principal, project stri
 		changed = append(changed, named{id, list[i].Name})
 	}
 	if len(changed) == 0 {
-		return errUnchanged
+		return nil, nil
 	}
-	tx.Event().Change = detail(map[string]any{"certificates": changed})
 	*rule = now
-	return save()
+	return detail(map[string]any{"certificates": changed}), save()
 }
 
 // certificate finds a certificate that was not removed.

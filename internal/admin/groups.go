@@ -113,37 +113,43 @@ func (s *Service) AddGroupUser(ctx context.Context, who *gatehouse.Principal, gr
 		if err != nil {
 			return err
 		}
-		assigned, err := tx.Assignments(who.Organization, store.AssignmentFilter{Principal: group, Everywhere: true})
-		if err != nil {
-			return err
-		}
-		for i := range assigned {
-			permissions, err := rolePermissions(tx, &assigned[i])
-			if err != nil {
-				return err
-			}
-			if err := s.mayGrant(tx, who, assigned[i].Project, permissions); err != nil {
-				return err
-			}
-		}
 		tx.Event().SubjectID, tx.Event().Change = group+"/"+id, detail(map[string]any{"group_id": group})
-		m, err = tx.GroupUser(group, id)
-		switch {
-		case gatehouse.KindOf(err) == gatehouse.NotFound:
-			m = &gatehouse.GroupUser{Group: group, User: id, Organization: who.Organization, AddedAt: tx.Now}
-			return tx.CreateGroupUser(m)
-		case err != nil:
-			return err
-		case m.RemovedAt == 0:
-			return errUnchanged
-		}
-		m.AddedAt, m.RemovedAt = tx.Now, 0
-		return tx.SaveGroupUser(m)
+		m, err = s.joinGroup(tx, who, group, id)
+		return err
 	})
 	if err == errUnchanged {
 		err = nil
 	}
 	return m, err
+}
+
+// joinGroup puts a user into a group, and returns errUnchanged for one who is in it.
+func (s *Service) joinGroup(tx *store.Tx, who *gatehouse.Principal, group, user string) (*gatehouse.GroupUser, error) {
+	assigned, err := tx.Assignments(who.Organization, store.AssignmentFilter{Principal: group, Everywhere: true})
+	if err != nil {
+		return nil, err
+	}
+	for i := range assigned {
+		permissions, err := rolePermissions(tx, &assigned[i])
+		if err != nil {
+			return nil, err
+		}
+		if err := s.mayGrant(tx, who, assigned[i].Project, permissions); err != nil {
+			return nil, err
+		}
+	}
+	m, err := tx.GroupUser(group, user)
+	switch {
+	case gatehouse.KindOf(err) == gatehouse.NotFound:
+		m = &gatehouse.GroupUser{Group: group, User: user, Organization: who.Organization, AddedAt: tx.Now}
+		return m, tx.CreateGroupUser(m)
+	case err != nil:
+		return nil, err
+	case m.RemovedAt == 0:
+		return m, errUnchanged
+	}
+	m.AddedAt, m.RemovedAt = tx.Now, 0
+	return m, tx.SaveGroupUser(m)
 }
 
 // RemoveGroupUser takes a user out of a group: the roles the user had through it alone are gone at once.

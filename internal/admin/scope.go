@@ -72,21 +72,14 @@ func (s *Service) userID(tx *store.Tx, who *gatehouse.Principal, name string) (s
 		}
 		return u.ID, nil
 	}
-	for page := (store.Page{Limit: 100}); ; {
-		list, more, err := tx.Users(who.Organization, page)
-		if err != nil {
-			return "", err
-		}
-		for i := range list {
-			if strings.EqualFold(list[i].Email, name) {
-				return list[i].ID, nil
-			}
-			page.After = list[i].ID
-		}
-		if !more {
-			return "", notFound("user", clipped(name))
-		}
+	list, _, err := tx.UsersByEmail(who.Organization, []string{name}, store.Page{Limit: 1})
+	if err != nil {
+		return "", err
 	}
+	if len(list) == 0 {
+		return "", notFound("user", clipped(name))
+	}
+	return list[0].ID, nil
 }
 
 // namedAccount finds a service account that was not removed by id, or by its project's name or id, a slash and its own name.

@@ -45,6 +45,7 @@ func (a *API) ownRoutes(on func(pattern, scope string, h handler)) {
 	on("DELETE "+own+"/prices/{price_id}", "api.spend.write", a.removePrice)
 	on("POST "+own+"/sealed_secrets", "api.routing.write", a.seal)
 	on("POST "+own+"/apply", gatehouse.ManagementWrite, a.apply)
+	on("GET "+own+"/manifest", gatehouse.ManagementRead, a.export)
 	a.alertRoutes(on)
 
 	on("GET "+own+"/organization", "api.organization.read", a.organization)

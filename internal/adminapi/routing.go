@@ -196,3 +196,17 @@ func (a *API) apply(ctx context.Context, c *call) (any, error) {
 	}
 	return applied{Object: "gatehouse.plan", DryRun: opts.DryRun, Plan: plan}, nil
 }
+
+// exported is the manifest of an installation.
+type exported struct {
+	Object   string `json:"object"`
+	Manifest string `json:"manifest"` // YAML
+}
+
+func (a *API) export(ctx context.Context, c *call) (any, error) {
+	text, err := a.cfg.Admin.Export(ctx, c.who)
+	if err != nil {
+		return nil, err
+	}
+	return exported{"gatehouse.manifest", string(text)}, nil
+}
