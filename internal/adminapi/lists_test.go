@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"gatehouse/gatehousetest"
 )
@@ -42,6 +43,12 @@ func TestListsUnderConcurrentChange(t *testing.T) {
 		{"invites", "/v1/organization/invites", "/v1/organization/invites", `{"email":"a{n}@example.com","role":"reader"}`, func(id string) (string, string) { return "DELETE", "/v1/organization/invites/" + id }, false},
 		{"groups", "/v1/organization/groups", "/v1/organization/groups", `{"name":"g {n}"}`, func(id string) (string, string) { return "DELETE", "/v1/organization/groups/" + id }, false},
 		{"roles", "/v1/organization/roles", "/v1/organization/roles", `{"role_name":"r {n}","permissions":[]}`, func(id string) (string, string) { return "DELETE", "/v1/organization/roles/" + id }, false},
+		{"identity providers", "/v1/organization/workload_identity_providers", "/v1/organization/workload_identity_providers", providerBody,
+			func(id string) (string, string) {
+				return "DELETE", "/v1/organization/workload_identity_providers/" + id
+			}, false},
+		{"external keys", "/v1/organization/external_keys", "/v1/organization/external_keys", externalKeyBody,
+			func(id string) (string, string) { return "DELETE", "/v1/organization/external_keys/" + id }, false},
 		{"service accounts", prj + "/service_accounts", prj + "/service_accounts", `{"name":"n","create_service_account_only":true}`,
 			func(id string) (string, string) { return "DELETE", prj + "/service_accounts/" + id }, false},
 		{"admin keys", "/v1/organization/admin_api_keys", "/v1/organization/admin_api_keys", `{"name":"n"}`,
@@ -234,5 +241,95 @@ func TestAssignedRolesWhileTheyChange(t *testing.T) {
 		if !slices.Equal(seen, want) {
 			t.Errorf("%s: %v, want %v", order, seen, want)
 		}
+	}
+}
+
+// TestUsagePagesWhileUsageArrives reads usage and costs page by page (style D) while requests are made: the buckets of a walk follow one
+// another without a gap, a page token stands for the same buckets however often and late it is used, and what has been told of a bucket
+// that is over stays.
+func TestUsagePagesWhileUsageArrives(t *testing.T) {
+	s := gatehousetest.Start(t, gatehousetest.Options{})
+	ctx, stop := context.WithCancel(t.Context())
+	var others sync.WaitGroup
+	defer others.Wait()
+	defer stop()
+	var calls atomic.Int64
+	others.Go(func() { // calls until the reading is over
+		for ctx.Err() == nil {
+			if status, _ := ask(t, s, "POST", "/v1/chat/completions", s.APIKey, `{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}`); status == 200 {
+				calls.Add(1)
+			}
+		}
+	})
+	type bucket struct {
+		Start   float64 `json:"start_time"`
+		End     float64 `json:"end_time"`
+		Results []any   `json:"results"`
+	}
+	get := func(path, token string) (buckets []bucket, next string) {
+		t.Helper()
+		if token != "" {
+			path += "&page=" + token
+		}
+		status, v := ask(t, s, "GET", path, s.AdminKey, "")
+		if status != 200 {
+			t.Fatal(status, v)
+		}
+		text, err := json.Marshal(v["data"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		decodeJSON(t, strings.NewReader(string(text)), &buckets)
+		next, _ = v["next_page"].(string)
+		return buckets, next
+	}
+	now := time.Now().Unix()
+	for _, c := range []struct {
+		path  string
+		width float64
+	}{
+		{fmt.Sprintf("/v1/organization/usage/completions?bucket_width=1m&limit=7&start_time=%d", now-40*60), 60},
+		{fmt.Sprintf("/v1/organization/usage/completions?bucket_width=1h&limit=5&start_time=%d&group_by[]=model", now-30*3600), 3600},
+		{fmt.Sprintf("/v1/organization/costs?limit=3&start_time=%d", now-12*86400), 86400},
+	} {
+		pages := map[string][]bucket{} // by token
+		for range 5 {
+			last, token := 0.0, ""
+			for n := 0; ; n++ {
+				buckets, next := get(c.path, token)
+				if before, seen := pages[token]; seen {
+					for i := range min(len(before), len(buckets)) {
+						if before[i].Start != buckets[i].Start {
+							t.Fatalf("%s: page %q began bucket %d at %v, and now at %v", c.path, token, i, before[i].Start, buckets[i].Start)
+						}
+						if over := before[i].End < float64(now)-60; over && fmt.Sprint(before[i].Results) != fmt.Sprint(buckets[i].Results) {
+							t.Errorf("%s: a bucket that was over changed: %v, now %v", c.path, before[i], buckets[i])
+						}
+					}
+				}
+				pages[token] = buckets
+				for _, b := range buckets {
+					if last != 0 && b.Start != last {
+						t.Fatalf("%s: a bucket begins at %v, the one before ended at %v", c.path, b.Start, last)
+					}
+					last = b.End
+				}
+				if token = next; token == "" {
+					if last < float64(now) {
+						t.Errorf("%s: the last bucket ends at %v, before now", c.path, last)
+					}
+					break
+				}
+				if n > 50 {
+					t.Fatal("the pages have no end")
+				}
+			}
+		}
+		if len(pages) < 4 {
+			t.Errorf("%s: %d pages", c.path, len(pages))
+		}
+	}
+	if calls.Load() == 0 {
+		t.Error("no usage arrived while it was read")
 	}
 }
