@@ -17,12 +17,15 @@ const (
 	AlertUnpriced          AlertKind = "unpriced_usage"     // a model without a price is used, so that its cost is not known
 	AlertCreditsLow        AlertKind = "credits_low"        // what is left of prepaid credits is little
 	AlertForecast          AlertKind = "forecast"           // a budget will not last to the end of its window
+	AlertKeyCreated        AlertKind = "key_created"        // a key was made
+	AlertKeyExpiring       AlertKind = "key_expiring"       // a key that is in use for longer expires soon
+	AlertKeyRevoked        AlertKind = "key_revoked"        // a key was revoked
 	AlertTest              AlertKind = "test"               // somebody asked whether a channel works
 )
 
 // AlertKinds lists the kinds that a rule may have.
 var AlertKinds = []AlertKind{AlertSpendSpike, AlertErrorSpike, AlertNewNetwork, AlertWakingKey, AlertBudget, AlertSpend, AlertCredentialRefused,
-	AlertUnpriced, AlertCreditsLow, AlertForecast}
+	AlertUnpriced, AlertCreditsLow, AlertForecast, AlertKeyCreated, AlertKeyExpiring, AlertKeyRevoked}
 
 // AlertSubject is what kind of thing an alert is about.
 type AlertSubject string
@@ -67,7 +70,7 @@ type AlertRule struct {
 	Factor int64 `json:",omitempty"`
 	// Deviations is how many robust standard deviations over the baseline a spike is at least.
 	Deviations int64 `json:",omitempty"`
-	// Days is how long a key has slept that wakes; of new networks how long the first ones of a key are taken for usual; of spikes on
+	// Days is how long a key has slept that wakes; of keys that expire how long before; of new networks how long the first ones of a key are taken for usual; of spikes on
 	// how many days there must have been something to compare with.
 	Days int64 `json:",omitempty"`
 	// QuietMillis is how long the rule says nothing more about a subject once it has.
@@ -98,6 +101,9 @@ func DefaultAlertRules(organization string) []AlertRule {
 		{Name: "unpriced-usage", Kind: AlertUnpriced, QuietMillis: 7 * day},
 		{Name: "credits-low", Kind: AlertCreditsLow, MinCost: 10_000_000_000, QuietMillis: day},
 		{Name: "forecast", Kind: AlertForecast, QuietMillis: 7 * day, Disabled: true},
+		{Name: "key-created", Kind: AlertKeyCreated, Disabled: true},
+		{Name: "key-expiring", Kind: AlertKeyExpiring, Days: 7},
+		{Name: "key-revoked", Kind: AlertKeyRevoked, Disabled: true},
 	}
 	for i := range rules {
 		rules[i].ID, rules[i].Organization = PrefixAlertRule+"default_"+rules[i].Name, organization

@@ -87,7 +87,7 @@ func (c *cli) alertRules() *cobra.Command {
 		"is named like a default one takes its place.\n\n" +
 		"  gatehouse alerts rules set spend-spike --kind spend_spike --per key --min-cost 20 --suspend key\n" +
 		"  gatehouse alerts rules set waking-key --kind waking_key --disabled"
-	set.Flags().StringVar(&kind, "kind", "", "spend_spike, error_spike, new_network, waking_key, budget, spend_alert, credential_refused, unpriced_usage, credits_low or forecast (required)")
+	set.Flags().StringVar(&kind, "kind", "", "spend_spike, error_spike, new_network, waking_key, budget, spend_alert, credential_refused, unpriced_usage, credits_low, forecast, key_created, key_expiring or key_revoked (required)")
 	set.Flags().BoolVar(&r.Disabled, "disabled", false, "look for nothing")
 	set.Flags().StringSliceVar(&per, "per", nil, "of spikes what is judged: key, project, model")
 	set.Flags().StringArrayVar(&r.Projects, "project", nil, "only this project, by id or name; repeat for more")

@@ -147,8 +147,8 @@ func (s *Service) alertRule(tx *store.Tx, who *gatehouse.Principal, spec *AlertR
 		return nil, gatehouse.InvalidParam("factor", "Alert rule %q: factor must be between 1 and %d.", spec.Name, maxFactor)
 	case spec.Spreads < 0 || spec.Spreads > maxFactor:
 		return nil, gatehouse.InvalidParam("deviations", "Alert rule %q: deviations must be between 1 and %d.", spec.Name, maxFactor)
-	case spec.Days < 0 || spec.Days > maxDays && r.Kind != gatehouse.AlertWakingKey || spec.Days > 3650:
-		return nil, gatehouse.InvalidParam("days", "Alert rule %q: days must be between 1 and %d, for waking_key 3650.", spec.Name, maxDays)
+	case spec.Days < 0 || spec.Days > maxDays && r.Kind != gatehouse.AlertWakingKey && r.Kind != gatehouse.AlertKeyExpiring || spec.Days > 3650:
+		return nil, gatehouse.InvalidParam("days", "Alert rule %q: days must be between 1 and %d, for waking_key and key_expiring 3650.", spec.Name, maxDays)
 	}
 	for _, per := range spec.Per {
 		if per != gatehouse.AboutKey && per != gatehouse.AboutProject && per != gatehouse.AboutModel {

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	"gatehouse"
@@ -116,7 +118,9 @@ func (tx *Tx) Assignments(organization string, f AssignmentFilter) ([]gatehouse.
 	if !f.Everywhere {
 		sel.and("project = ?", f.Project)
 	}
-	return all(tx, "role assignments", scanAssignment, assignmentSelect+" WHERE "+strings.Join(sel.where, " AND ")+" ORDER BY created_at, id", sel.args...)
+	list, err := all(tx, "role assignments", scanAssignment, assignmentSelect+" WHERE "+strings.Join(sel.where, " AND "), sel.args...)
+	slices.SortFunc(list, func(a, b gatehouse.RoleAssignment) int { return cmp.Or(cmp.Compare(a.CreatedAt, b.CreatedAt), strings.Compare(a.ID, b.ID)) })
+	return list, err
 }
 
 // EachAssignment calls fn with every assignment, removed ones too, in no order.

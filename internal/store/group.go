@@ -1,6 +1,10 @@
 package store
 
-import "gatehouse"
+import (
+	"slices"
+
+	"gatehouse"
+)
 
 const groupSelect = `SELECT id, organization, name, created_at, removed_at, rev FROM user_groups`
 
@@ -98,8 +102,10 @@ func (tx *Tx) GroupUsers(group string, p Page) ([]gatehouse.GroupUser, bool, err
 
 // GroupsOf returns the ids of the groups that a user is in, in order.
 func (tx *Tx) GroupsOf(user string) ([]string, error) {
-	const query = `SELECT m.group_id FROM group_users m JOIN user_groups g ON g.id = m.group_id WHERE m.user_id = $1 AND m.removed_at = 0 AND g.removed_at = 0 ORDER BY m.group_id`
-	return all(tx, "groups of a user", func(r row, id *string) error { return r.Scan(id) }, query, user)
+	const query = `SELECT m.group_id FROM group_users m JOIN user_groups g ON g.id = m.group_id WHERE m.user_id = $1 AND m.removed_at = 0 AND g.removed_at = 0`
+	ids, err := all(tx, "groups of a user", func(r row, id *string) error { return r.Scan(id) }, query, user)
+	slices.Sort(ids)
+	return ids, err
 }
 
 // EachGroupUser calls fn with every user's place in every group, removed ones too, in no order.

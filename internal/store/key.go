@@ -36,6 +36,13 @@ func scanKey(r row, k *gatehouse.Key) error {
 	return nil
 }
 
+// KeysExpiring returns up to limit keys of an organization that are not revoked and expire after a moment and no later than another, the
+// soonest first.
+func (tx *Tx) KeysExpiring(organization string, after, until gatehouse.Millis, limit int) ([]gatehouse.Key, error) {
+	return all(tx, "keys that expire", scanKey, keySelect+` WHERE organization = $1 AND expires_at > 0 AND expires_at > $2 AND expires_at <= $3 AND revoked_at = 0 ORDER BY expires_at LIMIT $4`,
+		organization, int64(after), int64(until), limit)
+}
+
 // CreateKey stores a new key and sets its Rev, and CreatedAt where it is 0. Organization, project and owner must exist in one
 // organization and be set as Key says for the class, else the error is NotFound or Invalid. A second key in a resource's slot is a
 // Conflict until the first is revoked. LastUsedAt is not stored: Record measures it.

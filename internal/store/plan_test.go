@@ -236,6 +236,41 @@ func useEverything(t *testing.T, db *DB) {
 		note(tx.EachGrant(func(*gatehouse.Grant) error { return nil }))
 		note(tx.EachCredits(func(*gatehouse.Credits) error { return nil }))
 		note(tx.EachCreditEntry("", func(*gatehouse.CreditEntry) error { return nil }))
+		noted(tx.KeysExpiring("", 1, 2, 1))
+		noted(tx.Group(""))
+		noted(tx.GroupNamed("", ""))
+		noted(tx.GroupUser("", ""))
+		noted(tx.GroupsOf(""))
+		noted(tx.Role(""))
+		noted(tx.RoleNamed("", "", ""))
+		noted(tx.Assignment(""))
+		for _, f := range []AssignmentFilter{{Principal: "p"}, {Principal: "p", Project: "q"}, {Principal: "p", Everywhere: true}, {Role: "r"}, {Principal: "p", Role: "r"}} {
+			noted(tx.Assignments("", f))
+		}
+		noted(tx.Invite(""))
+		noted(tx.Certificate(""))
+		noted(tx.CertificateOf("", ""))
+		noted(tx.IdentityProvider(""))
+		noted(tx.FederationRule(""))
+		noted(tx.External(""))
+		noted(tx.IdempotentCall("", "", ""))
+		for _, p := range []Page{{Limit: 1}, {Limit: 1, Desc: true}, {Limit: 1, After: "x"}} {
+			for _, list := range []func() (any, bool, error){
+				func() (any, bool, error) { return tx.Groups("", "", p) },
+				func() (any, bool, error) { return tx.Groups("", "proj_1", p) },
+				func() (any, bool, error) { return tx.GroupUsers("", p) },
+				func() (any, bool, error) { return tx.Roles("", "", p) },
+				func() (any, bool, error) { return tx.Invites("", p) },
+				func() (any, bool, error) { return tx.Certificates("", p) },
+				func() (any, bool, error) { return tx.IdentityProviders("", p) },
+				func() (any, bool, error) { return tx.FederationRules("", "", p) },
+				func() (any, bool, error) { return tx.FederationRules("", "svc_acct_1", p) },
+				func() (any, bool, error) { return tx.Externals("", ExternalFilter{Kind: gatehouse.ExternalKey, Purpose: "ekm"}, p) },
+			} {
+				_, _, err := list()
+				note(err)
+			}
+		}
 		noted(tx.Meta(""))
 		noted(tx.CountActiveOwners(""))
 		noted(tx.CountActiveAdminKeys(""))

@@ -136,3 +136,128 @@ func (l *look) key(id string) (*gatehouse.Key, string, error) {
 	}
 	return k, fmt.Sprintf("key %s (%s)", quoted(k.Name), k.ID), nil
 }
+
+// keyEvents are the types of events that are told of keys, and by which kind of rule.
+var keyEvents = map[gatehouse.AlertKind]string{gatehouse.AlertKeyCreated: "api_key.created", gatehouse.AlertKeyRevoked: "api_key.deleted"}
+
+// livesAtOnce bounds the events that one look reads for a rule; the next look reads on.
+const livesAtOnce = 1000
+
+// lives tells of keys that were made or revoked since the last look, or in the last day for who looks first. Each is told once, whoever
+// looks.
+func (l *look) lives() error {
+	since := l.now - memory
+	l.told = l.now - minute // what commits late is found by the next look
+	if l.w.lives != 0 {
+		since = max(since, l.w.lives)
+	}
+	for kind, event := range keyEvents {
+		err := l.rulesOf(kind, func(o *organization, r *gatehouse.AlertRule) error {
+			page := store.Page{Limit: 100}
+			for n := page.Limit; ; n += page.Limit {
+				events, more, err := l.tx.AuditLog(store.AuditFilter{Organization: o.ID, Types: []string{event}, Projects: r.Projects, From: max(since, r.CreatedAt)}, page)
+				if err != nil {
+					return err
+				}
+				for i := range events {
+					if err := l.life(o, r, &events[i]); err != nil {
+						return err
+					}
+					page.After = events[i].ID
+				}
+				if !more {
+					return nil
+				}
+				if n >= livesAtOnce {
+					l.told = min(l.told, events[len(events)-1].At)
+					return nil
+				}
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// life tells of one key that was made or revoked. Of admin keys too: who has one can make every other.
+func (l *look) life(o *organization, r *gatehouse.AlertRule, ev *gatehouse.Event) error {
+	k, err := l.tx.Key(ev.SubjectID)
+	if gatehouse.KindOf(err) == gatehouse.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	what := "created"
+	if r.Kind == gatehouse.AlertKeyRevoked {
+		what = "revoked"
+	}
+	by := "Gatehouse itself"
+	switch a := ev.Actor; {
+	case a.Kind == gatehouse.ActorHost:
+		by = "the command line on the host"
+	case a.User != "":
+		by = "user " + a.User
+	case a.ServiceAccount != "":
+		by = "service account " + a.ServiceAccount
+	case a.Key != "":
+		by = "key " + a.Key
+	}
+	kind := "key"
+	if k.Class == gatehouse.ClassAdmin {
+		kind = "admin key"
+	}
+	where := ""
+	if k.Project != "" {
+		name, err := l.project(k.Project)
+		if err != nil {
+			return err
+		}
+		where = " in " + name
+	}
+	l.find(o, r, gatehouse.Alert{Subject: gatehouse.AboutKey, SubjectID: k.ID, Key: k.ID, Project: k.Project, WindowStart: ev.At, WindowEnd: ev.At, Unit: gatehouse.UnitCount, Observed: 1,
+		Title:  fmt.Sprintf("%s %s (%s) was %s", kind, quoted(k.Name), k.ID, what),
+		Reason: fmt.Sprintf("It was %s at %s UTC%s by %s. The audit log has the rest: %s.", what, ev.At.Time().Format("2006-01-02 15:04"), where, by, ev.ID)},
+		"life/"+ev.ID, ev.At+2*memory)
+	return nil
+}
+
+// expiringAtOnce bounds the keys that one look reads of an organization.
+const expiringAtOnce = 10_000
+
+// expiries tells of keys that expire soon, each once. A key that was made to live no longer than the warning is no news.
+func (l *look) expiries() error {
+	if !l.forecasting { // once an hour is often enough
+		return nil
+	}
+	return l.rulesOf(gatehouse.AlertKeyExpiring, func(o *organization, r *gatehouse.AlertRule) error {
+		ahead := gatehouse.Millis(r.Days) * day
+		keys, err := l.tx.KeysExpiring(o.ID, l.now, l.now+ahead, expiringAtOnce)
+		if err != nil {
+			return err
+		}
+		for i := range keys {
+			k := &keys[i]
+			if k.CreatedAt > k.ExpiresAt-ahead || !about(r, k.Project) {
+				continue
+			}
+			left := k.ExpiresAt - l.now
+			in := fmt.Sprintf("in %d days", (left+day-1)/day)
+			if left < day {
+				in = "within a day"
+			}
+			used := "It was never used."
+			if k.LastUsedAt != 0 {
+				used = "It was last used at " + k.LastUsedAt.Time().Format("2006-01-02 15:04") + " UTC."
+			}
+			l.find(o, r, gatehouse.Alert{Subject: gatehouse.AboutKey, SubjectID: k.ID, Key: k.ID, Project: k.Project, WindowStart: l.now, WindowEnd: k.ExpiresAt, Unit: gatehouse.UnitDays,
+				Observed: int64((left + day - 1) / day), Threshold: r.Days,
+				Title:  fmt.Sprintf("key %s (%s) expires %s", quoted(k.Name), k.ID, in),
+				Reason: fmt.Sprintf("It stops working at %s UTC. %s Make another in time, or rotate it with an overlap (gatehouse keys rotate).", k.ExpiresAt.Time().Format("2006-01-02 15:04"), used)},
+				fmt.Sprintf("expiry/%s/%d", k.ID, k.ExpiresAt), k.ExpiresAt+day)
+		}
+		return nil
+	})
+}

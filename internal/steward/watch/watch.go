@@ -77,6 +77,7 @@ type Watch struct {
 	// The rest belongs to Run.
 	pruned   time.Time
 	forecast time.Time
+	lives    gatehouse.Millis // up to when it was looked what keys were made and revoked; 0: never
 	hour     gatehouse.Millis // that verdicts are about
 	verdicts map[verdictKey]anomaly.Verdict
 	failing  bool
@@ -145,6 +146,7 @@ func (w *Watch) Look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.lives = l.told
 	for i := range raised {
 		w.metrics.count(raised[i].Kind)
 	}
@@ -170,6 +172,7 @@ type look struct {
 	orgs   []organization
 	found  []store.Finding
 	forget map[string][]string // networks of keys that are too many
+	told   gatehouse.Millis    // up to when it was read what keys were made and revoked
 	// forecasting says that budgets are held to the forecast this time.
 	forecasting bool
 }
@@ -206,7 +209,7 @@ func (l *look) read(tx *store.Tx) error {
 		}
 		l.orgs = append(l.orgs, o)
 	}
-	for _, part := range []func() error{l.activity, l.networks, l.wakings, l.spending} {
+	for _, part := range []func() error{l.activity, l.networks, l.wakings, l.lives, l.expiries, l.spending} {
 		if err := part(); err != nil {
 			return err
 		}

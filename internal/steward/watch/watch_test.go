@@ -376,6 +376,62 @@ func TestWakingKey(t *testing.T) {
 	w.found()
 }
 
+// TestKeyLives: keys that are made and revoked are told once each, also by another node, where a rule says so; keys that expire soon are
+// told without one, unless they never were to live longer.
+func TestKeyLives(t *testing.T) {
+	w := newWorld(t)
+	w.found() // what is there already
+	emit := func(kind, key string) {
+		w.now = w.now.Add(time.Second)
+		if _, err := w.db.Update(t.Context(), gatehouse.Event{Type: kind, Organization: "org-a", Project: "proj_1", Subject: gatehouse.SubjectKey, SubjectID: key, Actor: gatehouse.Actor{Kind: gatehouse.ActorKey, User: "user-a"}},
+			func(*store.Tx) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	emit("api_key.created", "key_1")
+	w.found() // nobody asked
+	w.now = w.now.Add(time.Minute)
+	w.rule(gatehouse.AlertRule{ID: "alrule_made", Name: "key-created", Kind: gatehouse.AlertKeyCreated, CreatedAt: gatehouse.MillisOf(w.now)})
+	w.rule(gatehouse.AlertRule{ID: "alrule_gone", Name: "key-revoked", Kind: gatehouse.AlertKeyRevoked, CreatedAt: gatehouse.MillisOf(w.now), Projects: []string{"proj_2"}})
+	w.found()
+	emit("api_key.created", "key_1")
+	emit("api_key.created", "key_none")
+	emit("api_key.deleted", "key_1") // of a project that the rule is not about
+	w.found("key_created key key_1")
+	if a := w.fresh[0]; a.Title != `key "name of key_1" (key_1) was created` || !strings.Contains(a.Reason, "by user user-a") {
+		t.Errorf("alert %+v", a)
+	}
+	w.found()
+	if err := w.another().Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.found()
+	w.now = w.now.Add(10 * time.Minute)
+	emit("api_key.created", "key_2")
+	w.found("key_created key key_2")
+
+	expire := func(key string, created, expires time.Duration) {
+		w.change(func(tx *store.Tx) error {
+			return tx.CreateKey(&gatehouse.Key{ID: key, Class: gatehouse.ClassProject, Organization: "org-a", Project: "proj_1", OwnerUser: "user-a", Name: key, CreatedAt: gatehouse.MillisOf(w.now.Add(created)),
+				ExpiresAt: gatehouse.MillisOf(w.now.Add(expires))})
+		})
+	}
+	const aDay = 24 * time.Hour
+	expire("key_soon", -30*aDay, 3*aDay)
+	expire("key_late", -30*aDay, 9*aDay)
+	expire("key_short", -aDay, 2*aDay) // it lives for three days
+	expire("key_over", -30*aDay, -aDay)
+	w.now = w.now.Add(61 * time.Minute)
+	w.found("key_expiring key key_soon")
+	if a := w.fresh[0]; a.Observed != 3 || !strings.HasSuffix(a.Title, "expires in 3 days") || !strings.Contains(a.Reason, "never used") {
+		t.Errorf("alert %+v", a)
+	}
+	w.now = w.now.Add(2 * aDay)
+	w.found("key_expiring key key_late")
+	w.now = w.now.Add(61 * time.Minute)
+	w.found()
+}
+
 // TestSpendAlerts: each threshold is told of once in a calendar month of the organization, to its own recipients besides.
 func TestSpendAlerts(t *testing.T) {
 	w := newWorld(t)
