@@ -14,6 +14,7 @@ const (
 	ScopeOrganization   Scope = "organization"
 	ScopeProject        Scope = "project"
 	ScopeUser           Scope = "user"            // across all keys the user owns, in every project
+	ScopeGroup          Scope = "group"           // across all keys that users own who are in the group; of budgets only
 	ScopeServiceAccount Scope = "service_account" // across all its keys
 	ScopeKey            Scope = "key"
 	ScopeLabel          Scope = "label" // "name=value" among the labels of the key or its project; never a header's

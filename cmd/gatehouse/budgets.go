@@ -173,7 +173,7 @@ func (c *cli) setBudget() *cobra.Command {
 		"  gatehouse budgets set checkout --scope project --subject checkout-prod --amount 99.50 --window day\n" +
 		"  gatehouse budgets set cc-4711 --scope label --subject cost_center=4711 --amount 1000 --window quarter,month=2 --alert 50 --alert 80"
 	f := cmd.Flags()
-	f.StringVar(&scope, "scope", "", "organization, project, user, service_account, key or label (default organization)")
+	f.StringVar(&scope, "scope", "", "organization, project, user, group, service_account, key or label (default organization)")
 	f.StringVar(&spec.Subject, "subject", "", "whom: a project, a user by id or address, a service account by id or PROJECT/NAME, a key's id, or name=value of a label")
 	f.StringVar(&amount, "amount", "", "US dollars, e.g. 500 or 99.50")
 	f.StringVar(&window, "window", "", "day, week, month, quarter or total; month,day=15 and quarter,month=2 begin elsewhere (default month)")

@@ -219,18 +219,6 @@ func (a *application) userRole(u *gatehouse.User, role gatehouse.Role) error {
 	return nil
 }
 
-// groupNamed finds a group by name or id.
-func (a *application) groupNamed(name string) (*gatehouse.Group, error) {
-	if strings.HasPrefix(name, gatehouse.PrefixGroup) {
-		return a.s.group(a.tx, a.who, name)
-	}
-	g, err := a.tx.GroupNamed(a.who.Organization, name)
-	if err != nil {
-		return nil, hide(err, "group", clipped(name))
-	}
-	return g, nil
-}
-
 // groups creates groups and says who is in them.
 func (a *application) groups(want []ManifestGroup) error {
 	first := once("groups", "group")
@@ -421,7 +409,7 @@ func (a *application) assign(m *Manifest, projects []string) error {
 	}
 	for i := range m.Groups {
 		if w := &m.Groups[i]; w.Roles != nil {
-			g, err := a.groupNamed(w.Name)
+			g, err := a.s.groupNamed(a.tx, a.who, w.Name)
 			if err != nil {
 				return err
 			}
@@ -444,7 +432,7 @@ func (a *application) assign(m *Manifest, projects []string) error {
 			}
 		}
 		for j := range p.Groups {
-			g, err := a.groupNamed(p.Groups[j].Group)
+			g, err := a.s.groupNamed(a.tx, a.who, p.Groups[j].Group)
 			if err != nil {
 				return err
 			}

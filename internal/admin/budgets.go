@@ -43,7 +43,7 @@ func (b *BudgetSpec) check() error {
 		return gatehouse.InvalidParam("name", "Invalid 'name': it begins like an id, %s; a name must not be taken for one.", gatehouse.PrefixBudget)
 	}
 	b.Scope = cmp.Or(b.Scope, gatehouse.ScopeOrganization)
-	if !slices.Contains([]gatehouse.Scope{gatehouse.ScopeOrganization, gatehouse.ScopeProject, gatehouse.ScopeUser, gatehouse.ScopeServiceAccount, gatehouse.ScopeKey, gatehouse.ScopeLabel}, b.Scope) {
+	if !slices.Contains([]gatehouse.Scope{gatehouse.ScopeOrganization, gatehouse.ScopeProject, gatehouse.ScopeUser, gatehouse.ScopeGroup, gatehouse.ScopeServiceAccount, gatehouse.ScopeKey, gatehouse.ScopeLabel}, b.Scope) {
 		return gatehouse.InvalidParam("scope", "Invalid 'scope': must be organization, project, user, service_account, key or label.")
 	}
 	b.Window.Period = cmp.Or(b.Window.Period, gatehouse.Monthly)

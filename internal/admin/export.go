@@ -395,6 +395,10 @@ func (x *exporter) subject(scope gatehouse.Scope, id string) (name string, ok bo
 		name = x.projectName[id]
 	case gatehouse.ScopeUser:
 		name = x.userName[id]
+	case gatehouse.ScopeGroup:
+		if i := slices.IndexFunc(x.groups, func(g gatehouse.Group) bool { return g.ID == id }); i >= 0 {
+			name = x.groups[i].Name
+		}
 	case gatehouse.ScopeServiceAccount:
 		name = x.accountName[id]
 	case gatehouse.ScopeKey:

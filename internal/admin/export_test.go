@@ -62,6 +62,7 @@ limits:
 budgets:
 - {name: monthly, amount: 500, alerts: [50, 100]}
 - {name: shop, scope: project, subject: shop, amount: 99.50, window: {period: quarter, start_month: 2, start_day: 15}, uncapped: refuse, unknown_price: meter}
+- {name: operators, scope: group, subject: ops, amount: 7}
 - {name: everybody, amount: 800, enforcement: soft}
 credits:
   prepaid: true

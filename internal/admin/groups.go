@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"strings"
 
 	"gatehouse"
 	"gatehouse/internal/store"
@@ -222,6 +223,15 @@ func (s *Service) group(tx *store.Tx, who *gatehouse.Principal, id string) (*gat
 		return nil, hide(orNotFound(err), "group", clipped(id))
 	}
 	return g, nil
+}
+
+// groupNamed finds a group by its name or id.
+func (s *Service) groupNamed(tx *store.Tx, who *gatehouse.Principal, name string) (*gatehouse.Group, error) {
+	if strings.HasPrefix(name, gatehouse.PrefixGroup) {
+		return s.group(tx, who, name)
+	}
+	g, err := tx.GroupNamed(who.Organization, name)
+	return g, hide(err, "group", clipped(name))
 }
 
 // ProjectGroup returns a group that has a role in a project.

@@ -197,6 +197,9 @@ func (s *Service) putLimit(tx *store.Tx, who *gatehouse.Principal, spec LimitSpe
 	if spec.Scope == "" {
 		spec.Scope = gatehouse.ScopeOrganization
 	}
+	if spec.Scope == gatehouse.ScopeGroup {
+		return nil, nil, gatehouse.InvalidParam("scope", "Invalid 'scope': a group has budgets and no rate limits. Limit its users, or the project.")
+	}
 	subject, _, err := s.scopeSubject(tx, who, spec.Scope, spec.Subject)
 	if err != nil {
 		return nil, nil, err

@@ -9,10 +9,10 @@ import (
 )
 
 // scopeSubject returns whom a scope and a name of it mean, as limits and budgets keep it: the organization's own id (the name may be
-// empty), a project by id or name, a user by id or address, a service account by id or PROJECT/NAME, a key by id, a label as NAME=VALUE.
+// empty), a project by id or name, a user by id or address, a group by id or name, a service account by id or PROJECT/NAME, a key by id, a label as NAME=VALUE.
 // project is the one it belongs to, "" where that is none in particular.
 func (s *Service) scopeSubject(tx *store.Tx, who *gatehouse.Principal, scope gatehouse.Scope, name string) (subject, project string, err error) {
-	if name == "" && slices.Contains([]gatehouse.Scope{gatehouse.ScopeProject, gatehouse.ScopeUser, gatehouse.ScopeServiceAccount, gatehouse.ScopeKey, gatehouse.ScopeLabel}, scope) {
+	if name == "" && slices.Contains([]gatehouse.Scope{gatehouse.ScopeProject, gatehouse.ScopeUser, gatehouse.ScopeGroup, gatehouse.ScopeServiceAccount, gatehouse.ScopeKey, gatehouse.ScopeLabel}, scope) {
 		return "", "", gatehouse.InvalidParam("subject", "Invalid 'subject': say which %s is meant.", scope)
 	}
 	switch scope {
@@ -30,6 +30,12 @@ func (s *Service) scopeSubject(tx *store.Tx, who *gatehouse.Principal, scope gat
 	case gatehouse.ScopeUser:
 		id, err := s.userID(tx, who, name)
 		return id, "", err
+	case gatehouse.ScopeGroup:
+		g, err := s.groupNamed(tx, who, name)
+		if err != nil {
+			return "", "", err
+		}
+		return g.ID, "", nil
 	case gatehouse.ScopeServiceAccount:
 		a, err := s.namedAccount(tx, who, name)
 		if err != nil {
@@ -52,7 +58,7 @@ func (s *Service) scopeSubject(tx *store.Tx, who *gatehouse.Principal, scope gat
 		}
 		return name, "", gatehouse.CheckLabels(map[string]string{label: value})
 	}
-	return "", "", gatehouse.InvalidParam("scope", "Invalid 'scope': must be organization, project, user, service_account, key or label.")
+	return "", "", gatehouse.InvalidParam("scope", "Invalid 'scope': must be organization, project, user, group, service_account, key or label.")
 }
 
 // orNotFound stands in for an error that a foreign row did not give.

@@ -12,6 +12,7 @@ type access struct {
 	organization string
 	rev          int64                 // rises with every compilation
 	permissions  map[memberID][]string // by project, where it is empty in the organization, and user
+	groups       map[string][]string   // by user: ids of the groups that the user is in
 }
 
 type groupUserID struct{ group, user string }
@@ -91,11 +92,12 @@ func (r *replica) dropAccess(drop func(*accessRows)) {
 }
 
 func (a *accessRows) compile(organization string, rev int64) *access {
-	out := &access{organization: organization, rev: rev, permissions: map[memberID][]string{}}
+	out := &access{organization: organization, rev: rev, permissions: map[memberID][]string{}, groups: map[string][]string{}}
 	users := map[string][]string{} // by group
 	for _, m := range a.users {
 		if g := a.groups[m.Group]; m.RemovedAt == 0 && g != nil && g.RemovedAt == 0 {
 			users[m.Group] = append(users[m.Group], m.User)
+			out.groups[m.User] = append(out.groups[m.User], g.ID)
 		}
 	}
 	for _, as := range a.assignments {

@@ -30,6 +30,7 @@ type budgeting struct {
 	rev          int64                                              // rises with every compilation
 	bySubject    map[gatehouse.Scope]map[string][]*gatehouse.Budget // by the id of what Scope says
 	labels       []string                                           // the subjects of budgets for labels
+	groups       map[string][]string                                // by user: the groups they are in, where some group has a budget
 
 	mu     sync.Mutex // held by whoever makes a chain
 	chains table[chainOf, chain]
@@ -39,7 +40,7 @@ type budgeting struct {
 const maxChains = 1 << 20
 
 // Budgets returns the budgets, hard and soft, that bind what a key does in a project (the key's own, or the one that a user's key acts
-// in): those of the organization, of the project, of the key's owner, of the key, and of the labels of key and project. The slice and
+// in): those of the organization, of the project, of the key's owner and of the groups that the owner is in, of the key, and of the labels of key and project. The slice and
 // what it points at are shared: do not change them. It allocates only the first time a key is seen since one of them changed.
 func (c *Catalog) Budgets(k *Key, project string) []*gatehouse.Budget {
 	b := c.replica.budgets.get(k.Organization)
@@ -72,6 +73,9 @@ func (b *budgeting) chain(of chainOf) []*gatehouse.Budget {
 		bind(gatehouse.ScopeProject, of.project.ID)
 	}
 	bind(gatehouse.ScopeUser, k.OwnerUser())
+	for _, group := range b.groups[k.OwnerUser()] {
+		bind(gatehouse.ScopeGroup, group)
+	}
 	bind(gatehouse.ScopeServiceAccount, k.OwnerServiceAccount())
 	bind(gatehouse.ScopeKey, k.ID())
 	for _, subject := range b.labels {
@@ -94,8 +98,8 @@ func (b *budgeting) chain(of chainOf) []*gatehouse.Budget {
 // hashChain spreads chains over slots by their key alone: few keys act in more than one project.
 func hashChain(of chainOf) uint64 { return hashKeyID(keyID(of.key.id[len(gatehouse.PrefixKey):])) }
 
-// compileBudgets makes the budgeting of an organization from all its budgets, removed ones too.
-func compileBudgets(o *gatehouse.Organization, organization string, all map[string]*gatehouse.Budget, rev int64) *budgeting {
+// compileBudgets makes the budgeting of an organization from all its budgets, removed ones too, and from who is in which group.
+func compileBudgets(o *gatehouse.Organization, organization string, all map[string]*gatehouse.Budget, in *access, rev int64) *budgeting {
 	b := &budgeting{
 		organization: organization, rev: rev, bySubject: map[gatehouse.Scope]map[string][]*gatehouse.Budget{},
 		chains: newTable(hashChain, func(c *chain) chainOf { return c.by }, func(*chain) int64 { return 0 }),
@@ -119,6 +123,9 @@ func compileBudgets(o *gatehouse.Organization, organization string, all map[stri
 			b.bySubject[budget.Scope] = of
 		}
 		of[budget.Subject] = append(of[budget.Subject], &budget)
+	}
+	if len(b.bySubject[gatehouse.ScopeGroup]) > 0 && in != nil {
+		b.groups = in.groups
 	}
 	b.labels = slices.Sorted(maps.Keys(b.bySubject[gatehouse.ScopeLabel]))
 	return b

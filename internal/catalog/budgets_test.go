@@ -64,6 +64,33 @@ func TestBudgetsThatBindAKey(t *testing.T) {
 	if got := binds("proj_1"); !slices.Contains(got, "b_label_none") || slices.Contains(got, "b_label_project") {
 		t.Errorf("after another label of the project: %v", got)
 	}
+	// A group's budget binds the keys of who is in it, as long as they are and there is one.
+	group := func(rev int64, removed gatehouse.Millis) {
+		r.putGroup(&gatehouse.Group{ID: "group_1", Organization: "org-1", Rev: rev, RemovedAt: removed})
+		r.compile()
+	}
+	in := func(rev int64, removed gatehouse.Millis) {
+		r.putGroupUser(&gatehouse.GroupUser{Group: "group_1", User: "user-1", Organization: "org-1", Rev: rev, RemovedAt: removed})
+		r.compile()
+	}
+	group(1, 0)
+	in(1, 0)
+	r.putBudget(&gatehouse.Budget{ID: "b_group", Organization: "org-1", Scope: gatehouse.ScopeGroup, Subject: "group_1", Rev: 1})
+	r.putBudget(&gatehouse.Budget{ID: "b_other_group", Organization: "org-1", Scope: gatehouse.ScopeGroup, Subject: "group_2", Rev: 1})
+	r.compile()
+	bound := func(what string, want bool) {
+		t.Helper()
+		if got := binds("proj_1"); slices.Contains(got, "b_group") != want || slices.Contains(got, "b_other_group") {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+	bound("in the group", true)
+	in(2, 7)
+	bound("out of the group", false)
+	in(3, 0)
+	bound("in it again", true)
+	group(2, 9)
+	bound("the group is gone", false)
 	r.putBudget(&gatehouse.Budget{ID: "b_org", Organization: "org-1", Scope: gatehouse.ScopeOrganization, Subject: "org-1", RemovedAt: 5, Rev: 2})
 	r.compile()
 	if got := binds("proj_1"); slices.Contains(got, "b_org") {

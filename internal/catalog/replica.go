@@ -210,9 +210,17 @@ func (r *replica) compile() {
 		r.routes.put(r.parts[organization].compile(organization, r.compiled))
 	}
 	clear(r.stale)
+	for organization := range r.staleAccess { // before the budgets, some of which are a group's
+		r.compiled++
+		r.access.put(r.accessRows[organization].compile(organization, r.compiled))
+		if b := r.budgets.get(organization); b != nil && len(b.bySubject[gatehouse.ScopeGroup]) > 0 {
+			r.unbudgeted[organization] = true
+		}
+	}
+	clear(r.staleAccess)
 	for organization := range r.unbudgeted {
 		r.compiled++
-		r.budgets.put(compileBudgets(r.organizations.get(organization), organization, r.budgetRows[organization], r.compiled))
+		r.budgets.put(compileBudgets(r.organizations.get(organization), organization, r.budgetRows[organization], r.access.get(organization), r.compiled))
 	}
 	clear(r.unbudgeted)
 	for organization := range r.staleLimits {
@@ -220,11 +228,6 @@ func (r *replica) compile() {
 		r.limits.put(compileLimits(organization, r.limitRows[organization], r.compiled))
 	}
 	clear(r.staleLimits)
-	for organization := range r.staleAccess {
-		r.compiled++
-		r.access.put(r.accessRows[organization].compile(organization, r.compiled))
-	}
-	clear(r.staleAccess)
 }
 
 // The functions below return the one copy of an id that a table holds already, so that the many rows that name it share it.

@@ -229,3 +229,46 @@ func TestNobodyAnswered(t *testing.T) {
 		}
 	}
 }
+
+// TestABudgetOfAGroup binds together all who are in it, and nobody else; who leaves it is bound no longer.
+func TestABudgetOfAGroup(t *testing.T) {
+	g, _ := newMoney(t)
+	ctx := t.Context()
+	group, err := g.admin.CreateGroup(ctx, g.who, "research")
+	must(t, err)
+	person := func(name string) (string, string) {
+		t.Helper()
+		u, err := g.admin.CreateUser(ctx, g.who, admin.UserRequest{Name: name})
+		must(t, err)
+		_, err = g.admin.AddProjectUser(ctx, g.who, g.project, u.ID, gatehouse.RoleMember)
+		must(t, err)
+		k, err := g.admin.CreateKey(ctx, g.who, admin.KeyRequest{Class: gatehouse.ClassProject, Project: g.project, User: u.ID})
+		must(t, err)
+		return u.ID, k.Value.Reveal()
+	}
+	ann, annKey := person("Ann")
+	bo, boKey := person("Bo")
+	_, otherKey := person("Cy")
+	for _, u := range []string{ann, bo} {
+		_, err := g.admin.AddGroupUser(ctx, g.who, group.ID, u)
+		must(t, err)
+	}
+	g.budget(0.000001, func(b *gatehouse.Budget) { b.Scope, b.Subject = gatehouse.ScopeGroup, group.ID })
+	ask := func(key string) *answer {
+		return g.do("POST", "/v1/chat/completions", `{"model":"smart","max_tokens":5,"messages":[]}`, "Authorization", "Bearer "+key)
+	}
+	for name, key := range map[string]string{"Ann": annKey, "Bo": boKey} {
+		if a := ask(key); a.status != 429 || !strings.Contains(a.body, "organization_usage_limit_exceeded") {
+			t.Errorf("%s, in the group: %d %s", name, a.status, a.body)
+		}
+	}
+	if a := ask(otherKey); a.status != 200 {
+		t.Errorf("somebody else: %d %s", a.status, a.body)
+	}
+	if _, err := g.admin.RemoveGroupUser(ctx, g.who, group.ID, bo); err != nil {
+		t.Fatal(err)
+	}
+	if a := ask(boKey); a.status != 200 {
+		t.Errorf("who has left: %d %s", a.status, a.body)
+	}
+}

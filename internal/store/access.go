@@ -119,7 +119,9 @@ func (tx *Tx) Assignments(organization string, f AssignmentFilter) ([]gatehouse.
 		sel.and("project = ?", f.Project)
 	}
 	list, err := all(tx, "role assignments", scanAssignment, assignmentSelect+" WHERE "+strings.Join(sel.where, " AND "), sel.args...)
-	slices.SortFunc(list, func(a, b gatehouse.RoleAssignment) int { return cmp.Or(cmp.Compare(a.CreatedAt, b.CreatedAt), strings.Compare(a.ID, b.ID)) })
+	slices.SortFunc(list, func(a, b gatehouse.RoleAssignment) int {
+		return cmp.Or(cmp.Compare(a.CreatedAt, b.CreatedAt), strings.Compare(a.ID, b.ID))
+	})
 	return list, err
 }
 

@@ -104,6 +104,12 @@ func (tx *Tx) spentBy(b *gatehouse.Budget, w gatehouse.BudgetWindow) (gatehouse.
 		q.Projects = []string{b.Subject}
 	case gatehouse.ScopeUser:
 		q.Users = []string{b.Subject}
+	case gatehouse.ScopeGroup:
+		users, err := all(tx, "users of a group", func(r row, id *string) error { return r.Scan(id) }, `SELECT user_id FROM group_users WHERE group_id = $1 AND removed_at = 0`, b.Subject)
+		if err != nil || len(users) == 0 {
+			return 0, err
+		}
+		q.Users = users
 	case gatehouse.ScopeKey:
 		q.Keys = []string{b.Subject}
 	case gatehouse.ScopeServiceAccount:

@@ -227,6 +227,7 @@ func useEverything(t *testing.T, db *DB) {
 		noted(tx.BudgetsNamed([]string{"a"}))
 		noted(tx.BudgetWindows([]string{"a"}, 1))
 		noted(tx.SpentOutside(&gatehouse.Budget{ID: "a", Organization: "org-1", Scope: gatehouse.ScopeLabel, Subject: "a=b"}, gatehouse.BudgetWindow{Budget: "a", End: 9}))
+		noted(tx.SpentOutside(&gatehouse.Budget{ID: "a", Organization: "org-1", Scope: gatehouse.ScopeGroup, Subject: "group_1"}, gatehouse.BudgetWindow{Budget: "a", End: 9}))
 		note(tx.EachBudget(func(*gatehouse.Budget) error { return nil }))
 		noted(tx.CreditBalances(""))
 		noted(tx.CreditLeft("", ""))
@@ -265,7 +266,9 @@ func useEverything(t *testing.T, db *DB) {
 				func() (any, bool, error) { return tx.IdentityProviders("", p) },
 				func() (any, bool, error) { return tx.FederationRules("", "", p) },
 				func() (any, bool, error) { return tx.FederationRules("", "svc_acct_1", p) },
-				func() (any, bool, error) { return tx.Externals("", ExternalFilter{Kind: gatehouse.ExternalKey, Purpose: "ekm"}, p) },
+				func() (any, bool, error) {
+					return tx.Externals("", ExternalFilter{Kind: gatehouse.ExternalKey, Purpose: "ekm"}, p)
+				},
 			} {
 				_, _, err := list()
 				note(err)
