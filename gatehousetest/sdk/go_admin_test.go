@@ -359,6 +359,17 @@ func TestGoUsers(t *testing.T) {
 	if got := must[*openai.AdminOrganizationProjectUserDeleteResponse](t)(org.Projects.Users.Delete(ctx, made.ID, owner.ID)); !got.Deleted {
 		t.Errorf("%s", got.RawJSON())
 	}
+	if page, err := org.Projects.Users.List(ctx, made.ID, openai.AdminOrganizationProjectUserListParams{}); err != nil || len(page.Data) != 0 {
+		t.Errorf("%v %+v", err, page)
+	}
+	var guest struct{ ID string }
+	s.Admin("POST", "/gatehouse/v1/users", `{"name":"Guest"}`, &guest)
+	if got := must[*openai.OrganizationUser](t)(org.Users.Update(ctx, guest.ID, openai.AdminOrganizationUserUpdateParams{Role: openai.String("owner")})); got.Role != "owner" {
+		t.Errorf("%s", got.RawJSON())
+	}
+	if got := must[*openai.AdminOrganizationUserDeleteResponse](t)(org.Users.Delete(ctx, guest.ID)); !got.Deleted {
+		t.Errorf("%s", got.RawJSON())
+	}
 	_, err := org.Users.Update(ctx, owner.ID, openai.AdminOrganizationUserUpdateParams{Role: openai.String("reader")})
 	var e *openai.Error
 	if !errors.As(err, &e) || e.StatusCode != 409 || e.Code != "last_owner" {
@@ -524,5 +535,85 @@ func TestGoExternals(t *testing.T) {
 	}
 	if d := must[*openai.ExternalStorageDeleted](t)(org.ExternalStorage.Delete(ctx, made.ID)); !d.Deleted {
 		t.Error(d.RawJSON())
+	}
+}
+
+// TestGoKeysAndAccounts reads, changes and removes accounts, keys and rate limits through openai-go.
+func TestGoKeysAndAccounts(t *testing.T) {
+	s := gatehousetest.Start(t, gatehousetest.Options{})
+	c := client(s)
+	org, ctx := c.Admin.Organization, t.Context()
+	accounts := org.Projects.ServiceAccounts
+	account := must[*openai.AdminOrganizationProjectServiceAccountNewResponse](t)(accounts.New(ctx, s.ProjectID, openai.AdminOrganizationProjectServiceAccountNewParams{Name: "robot"}))
+	if got := must[*openai.ProjectServiceAccount](t)(accounts.Update(ctx, s.ProjectID, account.ID, openai.AdminOrganizationProjectServiceAccountUpdateParams{Name: openai.String("android")})); got.Name != "android" {
+		t.Error(got.RawJSON())
+	}
+	if got := must[*openai.ProjectServiceAccount](t)(accounts.Get(ctx, s.ProjectID, account.ID)); got.Name != "android" {
+		t.Error(got.RawJSON())
+	}
+	second := must[*openai.AdminOrganizationProjectServiceAccountAPIKeyNewResponse](t)(accounts.APIKeys.New(ctx, s.ProjectID, account.ID, openai.AdminOrganizationProjectServiceAccountAPIKeyNewParams{Name: openai.String("second")}))
+	keys := org.Projects.APIKeys
+	if got := must[*openai.ProjectAPIKey](t)(keys.Update(ctx, s.ProjectID, second.ID, openai.AdminOrganizationProjectAPIKeyUpdateParams{ExpiresInSeconds: 3600, Scopes: []string{"model.request"}})); got.ID != second.ID {
+		t.Error(got.RawJSON())
+	}
+	if got := must[*openai.ProjectAPIKey](t)(keys.Get(ctx, s.ProjectID, second.ID)); got.Name != "second" || got.Owner.Type != "service_account" {
+		t.Error(got.RawJSON())
+	}
+	n := 0
+	for list := keys.ListAutoPaging(ctx, s.ProjectID, openai.AdminOrganizationProjectAPIKeyListParams{Limit: openai.Int(1)}); list.Next(); {
+		n++
+	}
+	if n < 2 {
+		t.Errorf("%d keys are listed", n)
+	}
+	if d := must[*openai.AdminOrganizationProjectAPIKeyDeleteResponse](t)(keys.Delete(ctx, s.ProjectID, second.ID)); !d.Deleted {
+		t.Error(d.RawJSON())
+	}
+	limits := org.Projects.RateLimits
+	if got := must[*openai.ProjectRateLimit](t)(limits.UpdateRateLimit(ctx, s.ProjectID, "rl-gpt-4o", openai.AdminOrganizationProjectRateLimitUpdateRateLimitParams{MaxRequestsPer1Minute: openai.Int(7)})); got.MaxRequestsPer1Minute != 7 {
+		t.Error(got.RawJSON())
+	}
+	found := false
+	for list := limits.ListRateLimitsAutoPaging(ctx, s.ProjectID, openai.AdminOrganizationProjectRateLimitListRateLimitsParams{Limit: openai.Int(2)}); list.Next(); {
+		found = found || list.Current().ID == "rl-gpt-4o" && list.Current().MaxRequestsPer1Minute == 7
+	}
+	if !found {
+		t.Error("the rate limit is not listed")
+	}
+	if d := must[*openai.AdminOrganizationProjectServiceAccountDeleteResponse](t)(accounts.Delete(ctx, s.ProjectID, account.ID)); !d.Deleted {
+		t.Error(d.RawJSON())
+	}
+	admin := must[*openai.AdminOrganizationAdminAPIKeyNewResponse](t)(org.AdminAPIKeys.New(ctx, openai.AdminOrganizationAdminAPIKeyNewParams{Name: "ci"}))
+	if got := must[*openai.AdminAPIKey](t)(org.AdminAPIKeys.Get(ctx, admin.ID)); got.Name != "ci" {
+		t.Error(got.RawJSON())
+	}
+	if d := must[*openai.AdminOrganizationAdminAPIKeyDeleteResponse](t)(org.AdminAPIKeys.Delete(ctx, admin.ID)); !d.Deleted {
+		t.Error(d.RawJSON())
+	}
+}
+
+// TestGoEveryUsage asks for every kind of usage and for costs through openai-go.
+func TestGoEveryUsage(t *testing.T) {
+	s := gatehousetest.Start(t, gatehousetest.Options{})
+	c := client(s)
+	u, ctx := c.Admin.Organization.Usage, t.Context()
+	start := time.Now().Add(-48 * time.Hour).Unix()
+	for name, err := range map[string]error{
+		"completions": second(u.Completions(ctx, openai.AdminOrganizationUsageCompletionsParams{StartTime: start})),
+		"embeddings":  second(u.Embeddings(ctx, openai.AdminOrganizationUsageEmbeddingsParams{StartTime: start})),
+		"moderations": second(u.Moderations(ctx, openai.AdminOrganizationUsageModerationsParams{StartTime: start})),
+		"images":      second(u.Images(ctx, openai.AdminOrganizationUsageImagesParams{StartTime: start})),
+		"speeches":    second(u.AudioSpeeches(ctx, openai.AdminOrganizationUsageAudioSpeechesParams{StartTime: start})),
+		"transcripts": second(u.AudioTranscriptions(ctx, openai.AdminOrganizationUsageAudioTranscriptionsParams{StartTime: start})),
+		"stores":      second(u.VectorStores(ctx, openai.AdminOrganizationUsageVectorStoresParams{StartTime: start})),
+		"interpreter": second(u.CodeInterpreterSessions(ctx, openai.AdminOrganizationUsageCodeInterpreterSessionsParams{StartTime: start})),
+		"file search": second(u.FileSearchCalls(ctx, openai.AdminOrganizationUsageFileSearchCallsParams{StartTime: start})),
+		"web search":  second(u.WebSearchCalls(ctx, openai.AdminOrganizationUsageWebSearchCallsParams{StartTime: start})),
+		"decisions":   second(u.Decisions(ctx, openai.AdminOrganizationUsageDecisionsParams{StartTime: start})),
+		"costs":       second(u.Costs(ctx, openai.AdminOrganizationUsageCostsParams{StartTime: start})),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -75,6 +75,13 @@ func TestGoGroupsAndRoles(t *testing.T) {
 		t.Errorf("%v %+v", err, page)
 	}
 
+	if page, err := org.Groups.Roles.List(ctx, group, openai.AdminOrganizationGroupRoleListParams{}); err != nil || len(page.Data) != 1 {
+		t.Errorf("%v %+v", err, page)
+	}
+	if r := must[*openai.Role](t)(org.Roles.Get(ctx, role.ID)); r.Name != "Auditor" || r.Description != "Looks." {
+		t.Error(r.RawJSON())
+	}
+
 	caller := must[*openai.Role](t)(org.Projects.Roles.New(ctx, project, openai.AdminOrganizationProjectRoleNewParams{RoleName: "Caller", Permissions: []string{"model.request"}}))
 	if r := must[*openai.Role](t)(org.Projects.Roles.Update(ctx, project, caller.ID, openai.AdminOrganizationProjectRoleUpdateParams{Permissions: []string{"model.request", "api.files.read"}})); len(r.Permissions) != 2 {
 		t.Error(r.RawJSON())
@@ -97,6 +104,22 @@ func TestGoGroupsAndRoles(t *testing.T) {
 	if page, err := org.Projects.Groups.Roles.List(ctx, project, group, openai.AdminOrganizationProjectGroupRoleListParams{}); err != nil || len(page.Data) != 1 {
 		t.Errorf("%v %+v", err, page)
 	}
+	if page, err := org.Projects.Roles.List(ctx, project, openai.AdminOrganizationProjectRoleListParams{}); err != nil || len(page.Data) != 4 {
+		t.Errorf("%v %+v", err, page)
+	}
+	_ = must[*openai.ProjectGroup](t)(org.Projects.Groups.New(ctx, project, openai.AdminOrganizationProjectGroupNewParams{GroupID: groups[1], Role: caller.ID}))
+	if page, err := org.Projects.Groups.List(ctx, project, openai.AdminOrganizationProjectGroupListParams{}); err != nil || len(page.Data) != 2 {
+		t.Errorf("%v %+v", err, page)
+	}
+	if a := must[*openai.AdminOrganizationProjectGroupRoleNewResponse](t)(org.Projects.Groups.Roles.New(ctx, project, group, openai.AdminOrganizationProjectGroupRoleNewParams{RoleID: "role-api-project-member"})); a.Role.Name != "member" {
+		t.Error(a.RawJSON())
+	}
+	if a := must[*openai.AdminOrganizationProjectGroupRoleGetResponse](t)(org.Projects.Groups.Roles.Get(ctx, project, group, "role-api-project-member")); a.Name != "member" {
+		t.Error(a.RawJSON())
+	}
+	if a := must[*openai.AdminOrganizationProjectUserRoleGetResponse](t)(org.Projects.Users.Roles.Get(ctx, project, user, caller.ID)); a.Name != "Caller" {
+		t.Error(a.RawJSON())
+	}
 	_, err := org.Projects.Groups.Roles.New(ctx, project, group, openai.AdminOrganizationProjectGroupRoleNewParams{RoleID: role.ID})
 	var e *openai.Error
 	if !errors.As(err, &e) || e.StatusCode != 404 {
@@ -104,6 +127,8 @@ func TestGoGroupsAndRoles(t *testing.T) {
 	}
 	for what, err := range map[string]error{ // one after the other, as they stand here
 		"a user's role in a project": second(org.Projects.Users.Roles.Delete(ctx, project, user, "role-api-project-viewer")),
+		"a group's role here":        second(org.Groups.Roles.Delete(ctx, group, role.ID)),
+		"a group's place here":       second(org.Projects.Groups.Delete(ctx, project, groups[1])),
 		"a group's role":             second(org.Projects.Groups.Roles.Delete(ctx, project, group, caller.ID)),
 		"a role of a project":        second(org.Projects.Roles.Delete(ctx, project, caller.ID)),
 		"a user's role":              second(org.Users.Roles.Delete(ctx, user, role.ID)),

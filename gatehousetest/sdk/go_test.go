@@ -19,13 +19,17 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if code == 0 {
+		code = checkCalled()
+	}
+	os.Exit(code)
 }
 
 // client returns openai-go as a user configures it, with both keys and without retries; opts come last.
 func client(s *gatehousetest.Server, opts ...option.RequestOption) openai.Client {
 	return openai.NewClient(append([]option.RequestOption{
-		option.WithBaseURL(s.URL + "/v1/"), option.WithAPIKey(s.APIKey), option.WithAdminAPIKey(s.AdminKey), option.WithHTTPClient(s.Client), option.WithMaxRetries(0),
+		option.WithBaseURL(s.URL + "/v1/"), option.WithAPIKey(s.APIKey), option.WithAdminAPIKey(s.AdminKey), option.WithHTTPClient(s.Client), option.WithMaxRetries(0), noteCalls,
 	}, opts...)...)
 }
 

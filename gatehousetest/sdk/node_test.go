@@ -3,10 +3,12 @@ package sdk
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +90,9 @@ func runAgainst(t *testing.T, binary, script string, s *gatehousetest.Server) {
 		t.Fatal(err)
 	}
 	cmd.Env = append(cmd.Env, "GATEHOUSE_CERTIFICATES="+string(text))
+	if called != "" {
+		cmd.Env = append(cmd.Env, "GATEHOUSE_CALLED="+called)
+	}
 	if s.CAFile != "" {
 		cmd.Env = append(cmd.Env, "NODE_EXTRA_CA_CERTS="+s.CAFile)
 	}
@@ -105,14 +110,45 @@ func TestNodeResponses(t *testing.T) { run(t, "responses.mjs", gatehousetest.Opt
 func TestNodeMedia(t *testing.T)     { run(t, "media.mjs", gatehousetest.Options{}) }
 func TestNodeFiles(t *testing.T)     { run(t, "files.mjs", gatehousetest.Options{}) }
 func TestNodeErrors(t *testing.T)    { run(t, "errors.mjs", gatehousetest.Options{}) }
-func TestNodeAdmin(t *testing.T)     { run(t, "admin.mjs", gatehousetest.Options{}) }
-func TestNodeSpend(t *testing.T)     { run(t, "spend.mjs", gatehousetest.Options{}) }
-func TestNodeLimits(t *testing.T)    { run(t, "limits.mjs", gatehousetest.Options{}) }
-func TestNodePaging(t *testing.T)    { run(t, "paging.mjs", gatehousetest.Options{}) }
 func TestNodeWork(t *testing.T)      { run(t, "work.mjs", gatehousetest.Options{}) }
-func TestNodeUsage(t *testing.T)     { run(t, "usage.mjs", gatehousetest.Options{}) }
 func TestNodeAzure(t *testing.T)     { run(t, "azure.mjs", gatehousetest.Options{}) }
 func TestNodeResource(t *testing.T)  { run(t, "resource.mjs", gatehousetest.Options{}) }
+
+// TestNodeAdmin administers, and holds the scripts together to calling every method that the client has under admin.organization.
+func TestNodeAdmin(t *testing.T) {
+	called = filepath.Join(t.TempDir(), "called")
+	defer func() { called = "" }()
+	for _, script := range []string{"admin.mjs", "spend.mjs", "limits.mjs", "paging.mjs", "usage.mjs"} {
+		if !t.Run(script, func(t *testing.T) { run(t, script, gatehousetest.Options{}) }) {
+			return
+		}
+	}
+	text, err := os.ReadFile(called)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has, used := map[string]bool{}, map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		what, name, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if what == "has" {
+			has[name] = true
+		} else {
+			used[name] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(has)) {
+		if !used[name] {
+			t.Errorf("no script calls admin.organization.%s", name)
+		}
+	}
+	t.Logf("%d of %d methods under admin.organization were called", len(used), len(has))
+	if len(has) < 140 {
+		t.Errorf("the client has %d methods", len(has))
+	}
+}
+
+// called is where scripts note which methods they call, "" where nobody asks.
+var called string
 
 // TestNodeTLS is chat and Azure over TLS with a certificate of dev's own authority.
 func TestNodeTLS(t *testing.T) {

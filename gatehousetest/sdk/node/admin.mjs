@@ -454,6 +454,9 @@ test('groups and roles', async () => {
   // A group's role in a project lets the group's users call models there, and no longer than it has it.
   const caller = await org.projects.roles.create(id, { role_name: 'Caller', permissions: ['model.request'] });
   assert.equal(caller.resource_type, 'api.project');
+  assert.equal((await org.projects.roles.update(caller.id, { project_id: id, description: 'Calls models.' })).description, 'Calls models.');
+  assert.equal((await org.projects.roles.retrieve(caller.id, { project_id: id })).description, 'Calls models.');
+  assert.deepEqual((await collect(org.projects.roles.list(id, { limit: 2 }))).map((r) => r.name), ['owner', 'member', 'viewer', 'Caller']);
   const placed = await org.projects.groups.create(id, { group_id: ops.id, role: caller.id });
   assert.deepEqual([placed.object, placed.project_id, placed.group_id, placed.group_name], ['project.group', id, ops.id, 'Ops']);
   assert.deepEqual((await collect(org.projects.groups.list(id))).map((g) => g.group_id), [ops.id]);
@@ -466,8 +469,11 @@ test('groups and roles', async () => {
   assert.equal((await org.projects.groups.roles.create(ops.id, { project_id: id, role_id: 'role-api-project-viewer' })).role.name, 'viewer');
   await sdk.models.list().then(collect);
   assert.deepEqual((await collect(org.projects.groups.roles.list(ops.id, { project_id: id }))).map((r) => r.name).sort(), ['Caller', 'viewer']);
+  assert.equal((await org.projects.groups.roles.retrieve('role-api-project-viewer', { project_id: id, group_id: ops.id })).name, 'viewer');
+  assert.equal((await org.projects.groups.roles.delete('role-api-project-viewer', { project_id: id, group_id: ops.id })).deleted, true);
   assert.equal((await org.projects.users.roles.create(people[2].id, { project_id: id, role_id: caller.id })).role.id, caller.id);
   assert.equal((await org.projects.users.roles.retrieve(caller.id, { project_id: id, user_id: people[2].id })).assignment_sources.length, 2);
+  assert.deepEqual((await collect(org.projects.users.roles.list(people[2].id, { project_id: id }))).map((r) => r.name), ['Caller']);
   assert.equal((await org.projects.users.roles.delete(caller.id, { project_id: id, user_id: people[2].id })).deleted, true);
   assert.equal((await org.groups.users.delete(people[1].id, { group_id: ops.id })).deleted, true);
   await assert.rejects(ask(), (e) => e instanceof OpenAI.AuthenticationError && e.code === 'owner_left_project');
@@ -476,6 +482,7 @@ test('groups and roles', async () => {
   assert.equal((await org.projects.groups.delete(ops.id, { project_id: id })).deleted, true);
   await assert.rejects(ask(), (e) => e.code === 'owner_left_project');
   assert.equal((await org.projects.roles.delete(caller.id, { project_id: id })).deleted, true);
+  assert.equal((await org.groups.roles.delete(auditor.id, { group_id: ops.id })).deleted, true);
   assert.equal((await org.groups.delete(ops.id)).deleted, true);
   assert.equal((await org.roles.delete(auditor.id)).deleted, true);
   await assert.rejects(org.roles.retrieve(auditor.id), OpenAI.NotFoundError);

@@ -1,5 +1,6 @@
 // What the scripts share: where the Gatehouse under test is, clients for it, and a guard that keeps them on this host. Each script is
 // a set of node:test cases; the Go tests beside this folder start a Gatehouse and run the scripts against it.
+import { appendFileSync } from 'node:fs';
 import net from 'node:net';
 import OpenAI from 'openai';
 
@@ -27,8 +28,30 @@ export const azure = { endpoint: need('GATEHOUSE_AZURE_ENDPOINT'), apiKey: need(
 // client returns OpenAI's own client as a user configures it, without retries unless options say otherwise.
 export const client = (options = {}) => new OpenAI({ baseURL, apiKey, maxRetries: 0, timeout: 20_000, ...options });
 
-// administrator returns the client of somebody who administers.
-export const administrator = (options = {}) => new OpenAI({ baseURL, adminAPIKey, maxRetries: 0, timeout: 20_000, ...options });
+// administrator returns the client of somebody who administers. Which methods of it are called is noted, so that none is forgotten.
+export const administrator = (options = {}) => {
+  const made = new OpenAI({ baseURL, adminAPIKey, maxRetries: 0, timeout: 20_000, ...options });
+  const file = process.env.GATEHOUSE_CALLED;
+  if (file) eachMethod(made.admin.organization, [], (name, resource, method) => {
+    const call = resource[method];
+    resource[method] = (...args) => {
+      appendFileSync(file, `called ${name}\n`);
+      return call.apply(resource, args);
+    };
+    appendFileSync(file, `has ${name}\n`);
+  });
+  return made;
+};
+
+// eachMethod calls fn with every method of a resource and of those below it.
+const eachMethod = (resource, path, fn) => {
+  for (const method of Object.getOwnPropertyNames(Object.getPrototypeOf(resource))) {
+    if (method !== 'constructor' && typeof resource[method] === 'function') fn([...path, method].join('.'), resource, method);
+  }
+  for (const [name, below] of Object.entries(resource)) {
+    if (name !== '_client' && below?._client) eachMethod(below, [...path, name], fn);
+  }
+};
 
 // collect reads a whole stream or an auto-paginating list.
 export const collect = async (iterable) => {
