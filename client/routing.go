@@ -118,6 +118,8 @@ type PlanItem struct {
 type ApplyOptions struct {
 	DryRun bool // change nothing, return the plan
 	Prune  bool // also remove upstreams and deployments the manifest does not name
+	// Version, where it is not empty, is that of an export: nothing is applied where the organization has changed since.
+	Version string
 }
 
 // Apply makes the organization look like a manifest in YAML or JSON, in one transaction.
@@ -128,6 +130,9 @@ func (c *Client) Apply(ctx context.Context, manifest []byte, opts ApplyOptions) 
 	}
 	if opts.Prune {
 		q.Set("prune", "true")
+	}
+	if opts.Version != "" {
+		q.Set("if_version", opts.Version)
 	}
 	return do[Plan](ctx, c, request{method: http.MethodPost, path: []string{"gatehouse", "v1", "apply"}, query: q, body: manifest})
 }

@@ -248,10 +248,16 @@ func (c *cli) readSecret() (string, error) {
 func (c *cli) apply() *cobra.Command {
 	var file string
 	var opts client.ApplyOptions
+	var unchanged bool
 	cmd := c.call("apply -f FILE [flags]", "Make the organization look like a manifest", cobra.NoArgs, func(ctx context.Context, cl *client.Client, _ []string) error {
 		manifest, err := c.readManifest(file)
 		if err != nil {
 			return err
+		}
+		if unchanged {
+			if opts.Version = manifestVersion(manifest); opts.Version == "" {
+				return hint(usagef("--if-unchanged: %s does not say of which version it is", file), "Begin with what `gatehouse export` writes, and keep its line # version.")
+			}
 		}
 		plan, err := cl.Apply(ctx, manifest, opts)
 		if err != nil {
@@ -267,7 +273,21 @@ func (c *cli) apply() *cobra.Command {
 	cmd.Flags().StringVarP(&file, "file", "f", "", "the manifest, in YAML or JSON; - is standard input (required)")
 	cmd.Flags().BoolVar(&opts.DryRun, "dry-run", false, "change nothing, print what would change")
 	cmd.Flags().BoolVar(&opts.Prune, "prune", false, "also remove upstreams, deployments and rate limits that the manifest does not name, and budgets where it has any")
+	cmd.Flags().BoolVar(&unchanged, "if-unchanged", false, "change nothing where somebody else has changed anything since the manifest was exported")
 	return mustHave(cmd, "file")
+}
+
+// manifestVersion returns which version of the organization an exported manifest is of, "" where it does not say.
+func manifestVersion(text []byte) string {
+	for line := range strings.Lines(string(text)) {
+		if version, ok := strings.CutPrefix(line, "# version "); ok {
+			return strings.TrimSpace(version)
+		}
+		if !strings.HasPrefix(line, "#") {
+			break
+		}
+	}
+	return ""
 }
 
 func (c *cli) export() *cobra.Command {

@@ -52,10 +52,35 @@ func TestNodesEnforcePolicies(t *testing.T) {
 		expect("a request without the tool", chat(false), 200, "")
 		set(p.a, "hosted_tool_permissions", map[string]any{"web_search": map[string]any{"enabled": true}})
 		expect("a tool that is allowed again", search, 200, "")
+		set(p.a, "data_retention", map[string]any{"retention_type": "zero_data_retention"})
+		p.callersKept(t, k, false)
+		set(p.b, "data_retention", map[string]any{"retention_type": "none"})
+		p.callersKept(t, k, true)
 		set(p.b, "service_tier_settings", map[string]any{"enabled_tiers": []string{"flex"}})
 		expect("a denied tier", fast, 400, "service_tier_not_allowed")
 		set(p.a, "service_tier_settings", map[string]any{"enabled_tiers": "all"})
 		expect("a tier that is allowed again", fast, 200, "")
+	}
+}
+
+// callersKept checks at both nodes whether what is kept of a request says where it came from.
+func (p *pair) callersKept(t *testing.T, k *key, kept bool) {
+	t.Helper()
+	for name, n := range map[string]*node{"a": p.a, "b": p.b} {
+		r := ask(t.Context(), p.client, http.MethodPost, n.URL+"/v1/chat/completions", k.value, chat(false))
+		if r.Err != nil || r.Status != 200 {
+			t.Fatalf("node %s: %d %v", name, r.Status, r.Err)
+		}
+		id := r.Header.Get("X-Request-Id")
+		var body string
+		eventually(t, "the record of "+id, func() bool {
+			r := ask(t.Context(), p.client, http.MethodGet, n.URL+"/gatehouse/v1/requests/"+id, p.AdminKey, nil)
+			body = string(r.Body)
+			return r.Status == 200
+		})
+		if strings.Contains(body, `"ip":"127.0.0.1"`) != kept {
+			t.Errorf("node %s keeps the address of a request, want %v: %s", name, kept, body)
+		}
 	}
 }
 

@@ -197,7 +197,9 @@ type PlanItem struct {
 // ApplyOptions says how a manifest is applied.
 type ApplyOptions struct {
 	DryRun bool // change nothing, return the plan
-	Prune  bool // also remove upstreams, deployments and rate limits the manifest does not name, and where it has budgets or prices, other budgets or prices
+	// Version, where it is not empty, is that of an export: what has changed since then by somebody else is not overwritten.
+	Version string
+	Prune   bool // also remove upstreams, deployments and rate limits the manifest does not name, and where it has budgets or prices, other budgets or prices
 }
 
 // errUnchanged and errDryRun roll a transaction back in which nothing, or nothing lasting, was to happen.
@@ -212,6 +214,11 @@ func (s *Service) Apply(ctx context.Context, who *gatehouse.Principal, m *Manife
 	var plan []PlanItem
 	_, err := s.change(ctx, who, narrows, gatehouse.Event{Type: "manifest.applied"}, func(tx *store.Tx) error {
 		plan = []PlanItem{}
+		if opts.Version != "" {
+			if err := s.unchanged(tx, who, opts.Version); err != nil {
+				return err
+			}
+		}
 		a := &application{s: s, tx: tx, who: who, plan: &plan}
 		if err := a.run(m, opts.Prune); err != nil {
 			return err

@@ -3,6 +3,8 @@ package admin
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -16,6 +18,9 @@ import (
 	"gatehouse/internal/store"
 )
 
+// versionLine begins the line of an exported manifest that says which state of the organization it is of.
+const versionLine = "# version "
+
 // exportHead says at the top of an exported manifest what is not in it.
 const exportHead = `# The manifest of this installation. Applying it here changes nothing (gatehouse apply -f FILE --dry-run).
 # Not in it: API keys, admin keys and invites, whose secrets exist once; the values of sealed secrets; external keys and storage; what
@@ -25,18 +30,45 @@ const exportHead = `# The manifest of this installation. Applying it here change
 // Export returns the manifest of the organization as it is, in YAML: applied where it came from, it changes nothing.
 func (s *Service) Export(ctx context.Context, who *gatehouse.Principal) (text []byte, err error) {
 	err = s.view(ctx, who, func(tx *store.Tx) error {
-		x := &exporter{s: s, tx: tx, who: who}
-		if err := x.names(); err != nil {
-			return err
-		}
-		m, err := x.manifest()
-		if err != nil {
-			return err
-		}
-		text, err = yaml.MarshalWithOptions(m, yaml.OmitEmpty(), yaml.OmitZero(), yaml.UseLiteralStyleIfMultiline(true))
+		text, err = s.export(tx, who)
 		return err
 	})
-	return append([]byte(exportHead), text...), err
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte(exportHead+versionLine+manifestVersion(text)+"\n"), text...), nil
+}
+
+// export returns the manifest as a transaction sees it, without its head.
+func (s *Service) export(tx *store.Tx, who *gatehouse.Principal) ([]byte, error) {
+	x := &exporter{s: s, tx: tx, who: who}
+	if err := x.names(); err != nil {
+		return nil, err
+	}
+	m, err := x.manifest()
+	if err != nil {
+		return nil, err
+	}
+	return yaml.MarshalWithOptions(m, yaml.OmitEmpty(), yaml.OmitZero(), yaml.UseLiteralStyleIfMultiline(true))
+}
+
+// manifestVersion names a manifest by what is in it: the same is the same version, whenever it was exported.
+func manifestVersion(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:12])
+}
+
+// unchanged refuses to go on unless the organization is what it was when somebody exported a version of it.
+func (s *Service) unchanged(tx *store.Tx, who *gatehouse.Principal, version string) error {
+	text, err := s.export(tx, who)
+	if err != nil {
+		return err
+	}
+	if now := manifestVersion(text); now != version {
+		return &gatehouse.Error{Kind: gatehouse.Conflict, Code: "manifest_changed", NoRetry: true,
+			Message: "The organization has changed since version " + clipped(version) + " was exported; it is version " + now + " now. Export it again, and make your changes to that (gatehouse export)."}
+	}
+	return nil
 }
 
 // exporter is one run of Export.

@@ -140,6 +140,21 @@ func TestExportChangesNothing(t *testing.T) {
 			t.Errorf("%+v: %+v\n%s", opts, plan, text)
 		}
 	}
+	// Who has exported first, and applies last, does not undo what another has changed meanwhile.
+	version, _, _ := strings.Cut(strings.SplitN(text, "# version ", 2)[1], "\n")
+	m, err := admin.ParseManifest([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Apply(ctx, o.who, m, admin.ApplyOptions{Version: version}); err != nil {
+		t.Errorf("unchanged: %v", err)
+	}
+	if _, _, err := o.UpdateProjectPolicy(ctx, o.who, o.found.Project.ID, admin.PolicyUpdate{Deny: gatehouse.ToolMCP}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Apply(ctx, o.who, m, admin.ApplyOptions{Version: version}); gatehouse.KindOf(err) != gatehouse.Conflict || !strings.Contains(err.Error(), "has changed since") {
+		t.Errorf("changed: %v", err)
+	}
 	if strings.Contains(text, "sk-") {
 		t.Errorf("there is a key in it:\n%s", text)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 
 	"gatehouse"
 	"gatehouse/internal/admin"
@@ -189,6 +190,9 @@ func (a *API) apply(ctx context.Context, c *call) (any, error) {
 	}
 	if opts.Prune, err = flag(q, "prune"); err != nil {
 		return nil, err
+	}
+	if opts.Version = q.Get("if_version"); opts.Version == "" {
+		opts.Version = strings.Trim(c.Header.Get("If-Match"), `"`)
 	}
 	plan, err := a.cfg.Admin.Apply(ctx, c.who, manifest, opts)
 	if err != nil {
