@@ -145,7 +145,7 @@ var Areas = []Area{
 	{Name: "vector_stores", Levels: ProjectLevel, About: "vector stores"},
 	{Name: "videos", Levels: ProjectLevel, About: "videos"},
 	{Name: "webhook_endpoints", Levels: ProjectLevel, About: "webhook endpoints"},
-	{Name: "webhook_event_types", Levels: ProjectLevel, About: "types of webhook events"},
+	{Name: "webhook_event_types", Levels: ProjectLevel, Only: "read", About: "types of webhook events"},
 }
 
 // managed reports whether a permission is about an area that ManagementWrite stands for.

@@ -31,6 +31,7 @@ const (
 	SubjectAssignment     SubjectKind = "role_assignment"
 	SubjectInvite         SubjectKind = "invite"
 	SubjectCertificate    SubjectKind = "certificate"
+	SubjectEndpoint       SubjectKind = "webhook_endpoint"
 	SubjectProvider       SubjectKind = "identity_provider"
 	SubjectRule           SubjectKind = "federation_rule"
 	SubjectExternal       SubjectKind = "external"

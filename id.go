@@ -39,6 +39,8 @@ const (
 	PrefixAssignment     = "role_assignment_"
 	PrefixInvite         = "invite-"
 	PrefixCertificate    = "cert_"
+	PrefixEndpoint       = "whe_"
+	PrefixProjectEvent   = "evt_"
 	PrefixProvider       = "wip_"
 	PrefixRule           = "wifr_"
 	PrefixExternalKey    = "extkey_"

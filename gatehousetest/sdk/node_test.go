@@ -111,6 +111,7 @@ func TestNodeMedia(t *testing.T)     { run(t, "media.mjs", gatehousetest.Options
 func TestNodeFiles(t *testing.T)     { run(t, "files.mjs", gatehousetest.Options{}) }
 func TestNodeErrors(t *testing.T)    { run(t, "errors.mjs", gatehousetest.Options{}) }
 func TestNodeWork(t *testing.T)      { run(t, "work.mjs", gatehousetest.Options{}) }
+func TestNodeWebhooks(t *testing.T)  { run(t, "webhooks.mjs", gatehousetest.Options{}) }
 func TestNodeAzure(t *testing.T)     { run(t, "azure.mjs", gatehousetest.Options{}) }
 func TestNodeResource(t *testing.T)  { run(t, "resource.mjs", gatehousetest.Options{}) }
 

@@ -34,6 +34,7 @@ type standing struct {
 	Certificates []string                    `json:"certificates,omitempty"`
 	Certificate  *gatehouse.Certificate      `json:"certificate,omitempty"`
 	Provider     *gatehouse.IdentityProvider `json:"identity_provider,omitempty"`
+	Endpoint     *gatehouse.WebhookEndpoint  `json:"webhook_endpoint,omitempty"`
 	Rule         *gatehouse.FederationRule   `json:"federation_rule,omitempty"`
 	Prepaid      bool                        `json:"prepaid,omitempty"` // of credits: nothing is spent that they do not cover
 }
@@ -61,7 +62,7 @@ func Standing(tx *store.Tx, kind gatehouse.SubjectKind, id string) (json.RawMess
 
 func grants(kind gatehouse.SubjectKind) bool {
 	switch kind {
-	case gatehouse.SubjectOrganization, gatehouse.SubjectCertificate, gatehouse.SubjectProvider, gatehouse.SubjectRule, gatehouse.SubjectExternal, gatehouse.SubjectProject, gatehouse.SubjectUser, gatehouse.SubjectProjectUser, gatehouse.SubjectServiceAccount, gatehouse.SubjectKey,
+	case gatehouse.SubjectOrganization, gatehouse.SubjectCertificate, gatehouse.SubjectProvider, gatehouse.SubjectRule, gatehouse.SubjectExternal, gatehouse.SubjectEndpoint, gatehouse.SubjectProject, gatehouse.SubjectUser, gatehouse.SubjectProjectUser, gatehouse.SubjectServiceAccount, gatehouse.SubjectKey,
 		gatehouse.SubjectUpstream, gatehouse.SubjectDeployment, gatehouse.SubjectResource, gatehouse.SubjectSealed, gatehouse.SubjectLimit,
 		gatehouse.SubjectGroup, gatehouse.SubjectGroupUser, gatehouse.SubjectRole, gatehouse.SubjectAssignment, gatehouse.SubjectInvite,
 		gatehouse.SubjectBudget, gatehouse.SubjectGrant, gatehouse.SubjectCredits, gatehouse.SubjectAlertRule, gatehouse.SubjectAlertChannel:
@@ -194,6 +195,9 @@ func readSubject(tx *store.Tx, kind gatehouse.SubjectKind, id string) (*subject,
 	case gatehouse.SubjectCertificate:
 		c, err := tx.Certificate(id)
 		return certificateSubject(tx, c), err
+	case gatehouse.SubjectEndpoint:
+		e, err := tx.WebhookEndpoint(id)
+		return endpointSubject(tx, e), err
 	case gatehouse.SubjectProvider:
 		p, err := tx.IdentityProvider(id)
 		return providerSubject(tx, p), err

@@ -249,14 +249,14 @@ var ops = build([]Op{
 	{Name: "vaults.credentials.delete", Method: del, Pattern: "/vaults/{vault_id}/credentials/{credential_id}", SoleTenant: true},
 
 	// Webhook endpoints and safety.
-	{Name: "webhook_endpoints.create", Method: post, Pattern: "/webhook_endpoints", Body: BodyJSON, SoleTenant: true},
-	{Name: "webhook_endpoints.list", Method: get, Pattern: "/webhook_endpoints", List: true, SoleTenant: true},
-	{Name: "webhook_endpoints.retrieve", Method: get, Pattern: "/webhook_endpoints/{webhook_endpoint_id}", SoleTenant: true},
-	{Name: "webhook_endpoints.update", Method: post, Pattern: "/webhook_endpoints/{webhook_endpoint_id}", Body: BodyJSON, SoleTenant: true},
-	{Name: "webhook_endpoints.delete", Method: del, Pattern: "/webhook_endpoints/{webhook_endpoint_id}", SoleTenant: true},
-	{Name: "webhook_endpoints.rotate_secret", Method: post, Pattern: "/webhook_endpoints/{webhook_endpoint_id}/rotate_secret", Body: BodyJSON, SoleTenant: true},
-	{Name: "webhook_endpoints.test", Method: post, Pattern: "/webhook_endpoints/{webhook_endpoint_id}/test", Body: BodyJSON, SoleTenant: true},
-	{Name: "webhook_event_types.list", Method: get, Pattern: "/webhook_event_types", SoleTenant: true},
+	{Name: "webhook_endpoints.create", Method: post, Pattern: "/webhook_endpoints", Body: BodyJSON, Local: true},
+	{Name: "webhook_endpoints.list", Method: get, Pattern: "/webhook_endpoints", Local: true},
+	{Name: "webhook_endpoints.retrieve", Method: get, Pattern: "/webhook_endpoints/{webhook_endpoint_id}", Local: true},
+	{Name: "webhook_endpoints.update", Method: post, Pattern: "/webhook_endpoints/{webhook_endpoint_id}", Body: BodyJSON, Local: true},
+	{Name: "webhook_endpoints.delete", Method: del, Pattern: "/webhook_endpoints/{webhook_endpoint_id}", Local: true},
+	{Name: "webhook_endpoints.rotate_secret", Method: post, Pattern: "/webhook_endpoints/{webhook_endpoint_id}/rotate_secret", Body: BodyJSON, Local: true},
+	{Name: "webhook_endpoints.test", Method: post, Pattern: "/webhook_endpoints/{webhook_endpoint_id}/test", Body: BodyJSON, Local: true},
+	{Name: "webhook_event_types.list", Method: get, Pattern: "/webhook_event_types", Local: true},
 	{Name: "safety.alerts.retrieve", Method: get, Pattern: "/safety/alerts/{alert_id}", SoleTenant: true},
 	{Name: "safety.cases.retrieve", Method: get, Pattern: "/safety/cases/{case_id}", SoleTenant: true},
 
@@ -361,10 +361,6 @@ var ops = build([]Op{
 	{Name: "fine_tuning.other.write", Method: other, Pattern: "/fine_tuning/*", Body: BodyAny, Model: ModelOptional, SoleTenant: true},
 	{Name: "vaults.other.read", Method: get, Pattern: "/vaults/*", SoleTenant: true},
 	{Name: "vaults.other.write", Method: other, Pattern: "/vaults/*", Body: BodyAny, Model: ModelOptional, SoleTenant: true},
-	{Name: "webhook_endpoints.other.read", Method: get, Pattern: "/webhook_endpoints/*", SoleTenant: true},
-	{Name: "webhook_endpoints.other.write", Method: other, Pattern: "/webhook_endpoints/*", Body: BodyAny, Model: ModelOptional, SoleTenant: true},
-	{Name: "webhook_event_types.other.read", Method: get, Pattern: "/webhook_event_types/*", SoleTenant: true},
-	{Name: "webhook_event_types.other.write", Method: other, Pattern: "/webhook_event_types/*", Body: BodyAny, Model: ModelOptional, SoleTenant: true},
 	{Name: "safety.other.read", Method: get, Pattern: "/safety/*", SoleTenant: true},
 	{Name: "safety.other.write", Method: other, Pattern: "/safety/*", Body: BodyAny, Model: ModelOptional, SoleTenant: true},
 })

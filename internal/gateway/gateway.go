@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -52,6 +53,11 @@ type Config struct {
 	// WorkSeen is told that an answer has shown the end of work that outlives its request, and what it used. It must not block. nil:
 	// nobody is told.
 	WorkSeen func(id string, r work.Report)
+	// WorkEnded is told of work that ended with the answer that began it, and with which status. It must not block. nil: nobody is.
+	WorkEnded func(w *gatehouse.Work, status string)
+	// Webhooks answers what a project asks of its webhook endpoints: the method, the id and the action of the path ("" for none), the
+	// query and the body. nil: there are none.
+	Webhooks func(ctx context.Context, who *gatehouse.Principal, method, id, action string, query url.Values, body []byte) (any, error)
 	// Mock returns where the built-in mock listens and the bearer token it demands, and starts it if need be.
 	Mock func() (url string, token secret.Text, err error)
 
@@ -284,7 +290,7 @@ func (x *exchange) walk() error {
 		return err
 	}
 	if x.call.Op.Local {
-		return x.serveModels()
+		return x.serveLocal()
 	}
 	if err := x.route(); err != nil {
 		return err

@@ -87,7 +87,7 @@ func fileForm(purpose, text string) string {
 }
 
 // entries are the bodies with which each stateful operation is tried, by its method and pattern: one that has none is tried without.
-// What nobody tells apart (lists, vaults, webhooks, unknown paths) needs no body, for nobody gets that far.
+// What nobody tells apart (lists, vaults, unknown paths) needs no body, for nobody gets that far.
 var entries = map[string][]string{
 	"DELETE /models/{model...}": nil,
 
@@ -196,8 +196,7 @@ var entries = map[string][]string{
 
 	"POST /vaults": nil, "GET /vaults": nil, "GET /vaults/{vault_id}": nil, "POST /vaults/{vault_id}": nil, "DELETE /vaults/{vault_id}": nil, "POST /vaults/{vault_id}/credentials": nil, "GET /vaults/{vault_id}/credentials": nil,
 	"GET /vaults/{vault_id}/credentials/{credential_id}": nil, "POST /vaults/{vault_id}/credentials/{credential_id}": nil, "DELETE /vaults/{vault_id}/credentials/{credential_id}": nil,
-	"POST /webhook_endpoints": nil, "GET /webhook_endpoints": nil, "GET /webhook_endpoints/{webhook_endpoint_id}": nil, "POST /webhook_endpoints/{webhook_endpoint_id}": nil, "DELETE /webhook_endpoints/{webhook_endpoint_id}": nil,
-	"POST /webhook_endpoints/{webhook_endpoint_id}/rotate_secret": nil, "POST /webhook_endpoints/{webhook_endpoint_id}/test": nil, "GET /webhook_event_types": nil, "GET /safety/alerts/{alert_id}": nil, "GET /safety/cases/{case_id}": nil,
+	"GET /safety/alerts/{alert_id}": nil, "GET /safety/cases/{case_id}": nil,
 }
 
 // placeholder is the id of something that has to be made.

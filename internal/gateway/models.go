@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"gatehouse"
 	"gatehouse/internal/dialect"
@@ -67,10 +69,14 @@ type list struct {
 	Data   []any  `json:"data"`
 }
 
-// serveModels answers the list of models or deployments, and one of them, from the catalog: what this key may use, under the names
-// it may use, in the words of the caller's face.
-func (x *exchange) serveModels() error {
-	answer, err := x.describeModels()
+// serveLocal answers what no upstream is asked: the list of models or deployments, and one of them, from the catalog: what this key may use,
+// under the names it may use, in the words of the caller's face; and the webhook endpoints of its project.
+func (x *exchange) serveLocal() error {
+	describe := x.describeModels
+	if strings.HasPrefix(x.call.Op.Name, "webhook_") {
+		describe = x.webhooks
+	}
+	answer, err := describe()
 	if err != nil {
 		return err
 	}
@@ -86,6 +92,31 @@ func (x *exchange) serveModels() error {
 	x.w.WriteHeader(http.StatusOK)
 	return x.write(text)
 }
+
+// webhooks answers what the project asks of its webhook endpoints.
+func (x *exchange) webhooks() (any, error) {
+	if x.g.cfg.Webhooks == nil {
+		return nil, gatehouse.Errorf(gatehouse.NotFound, "There are no webhook endpoints here.")
+	}
+	_, action, _ := strings.Cut(x.call.Op.Name, ".")
+	switch action {
+	case "rotate_secret", "test":
+	case "list", "create", "retrieve", "update", "delete":
+		action = ""
+	}
+	if x.call.Op.Name == "webhook_event_types.list" {
+		action = "types"
+	}
+	// The path is one that the table has, and its id one that an object may have.
+	_, id, _ := strings.Cut(strings.TrimPrefix(x.call.Path, "/"), "/")
+	id, _, _ = strings.Cut(id, "/")
+	ctx, stop := context.WithTimeout(x.ctx, webhookTime)
+	defer stop()
+	return x.g.cfg.Webhooks(ctx, &x.id.Principal, x.r.Method, id, action, x.r.URL.Query(), x.body.data)
+}
+
+// webhookTime is how long a call about webhook endpoints may take: a test waits for the receiver.
+const webhookTime = 20 * time.Second
 
 // hasRoute reports whether the caller's project may use a route of a deployment.
 func (x *exchange) hasRoute(dep *gatehouse.Deployment) bool {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"strings"
 	"time"
 
 	"gatehouse"
@@ -61,6 +62,10 @@ func (x *exchange) beginWork() {
 	}
 	if work.Ended(kind, s.status) {
 		x.settlement.UsageID = s.id
+		if x.g.cfg.WorkEnded != nil {
+			p := &x.id.Principal
+			x.g.cfg.WorkEnded(&gatehouse.Work{ID: strings.Clone(s.id), Kind: kind, Organization: p.Organization, Project: p.Project, UpstreamID: x.answer.upstream.ID}, s.status)
+		}
 		if kind != gatehouse.WorkResponse && kind != gatehouse.WorkRun {
 			if r, ok := work.Read(kind, s.id, &x.capture); ok {
 				x.settlement.Units, x.settlement.Confidence = r.Units, confidence(r.Reported)
@@ -104,7 +109,7 @@ func (x *exchange) showWork() {
 		return
 	}
 	sum := &x.summary
-	r := work.Report{Ended: true, Units: sum.Units, Reported: sum.Reported, Model: sum.Model, ServiceTier: sum.ServiceTier}
+	r := work.Report{Ended: true, Status: s.status, Units: sum.Units, Reported: sum.Reported, Model: sum.Model, ServiceTier: sum.ServiceTier}
 	if !r.Reported {
 		r.Units = gatehouse.Units{Output: usage.Estimate(sum.TextBytes)}
 	}

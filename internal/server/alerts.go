@@ -8,11 +8,13 @@ import (
 	"net"
 	"net/http"
 	"net/mail"
+	"net/url"
 	"os"
 	"strings"
 
 	"gatehouse"
 	"gatehouse/internal/admin"
+	"gatehouse/internal/adminapi"
 	"gatehouse/internal/custody"
 	"gatehouse/internal/gateway/outbound"
 	"gatehouse/internal/secret"
@@ -83,9 +85,11 @@ func (s *Server) openAlerts() error {
 	if err != nil {
 		return err
 	}
+	listed := s.allowPrivate() // nil: every host, as under dev
 	public, private := outbound.NewClient(false), outbound.NewClient(true)
 	s.deliverer = deliver.New(deliver.Config{
-		DB: s.db, Mail: takesMail, PublicURL: s.cfg.PublicURL, Now: s.opts.Now, Logger: s.log,
+		PrivateHost: func(host string) bool { return listed == nil || listed(host) },
+		DB:          s.db, Mail: takesMail, PublicURL: s.cfg.PublicURL, Now: s.opts.Now, Logger: s.log,
 		Resolve: func(ctx context.Context, organization, reference string) (secret.Text, error) {
 			return s.resolver(organization).Resolve(ctx, reference)
 		},
@@ -120,4 +124,10 @@ func (s *Server) keepAlerts(ctx context.Context) {
 	}()
 	s.watch.Run(ctx)
 	<-done
+}
+
+// webhooks answers what a project asks of its webhook endpoints.
+func (s *Server) webhooks(ctx context.Context, who *gatehouse.Principal, method, id, action string, query url.Values, body []byte) (any, error) {
+	w := &adminapi.Webhooks{Admin: s.admin, Test: s.deliverer.Test}
+	return w.Serve(ctx, who, method, id, action, query, body)
 }

@@ -377,7 +377,7 @@ func (s *Server) openGateway() error {
 		access = s.access
 	}
 	s.steward = steward.New(steward.Config{
-		DB: s.db, Ledger: s.ledger, Now: s.opts.Now, Logger: s.log,
+		DB: s.db, Ledger: s.ledger, Told: func() { s.deliverer.Wake() }, Now: s.opts.Now, Logger: s.log,
 		Fetch: func(ctx context.Context, w *gatehouse.Work, path string) (int, io.ReadCloser, error) {
 			return s.gateway.Fetch(ctx, w, path)
 		},
@@ -405,9 +405,9 @@ func (s *Server) openGateway() error {
 			})
 			return in, err
 		},
-		WorkSeen: s.steward.Seen,
-		Mock:     s.startMock,
-		Spool:    spool, BodyLimit: int64(s.cfg.Limits.Body), MemoryLimit: int64(s.cfg.Limits.Memory), StreamLimit: s.cfg.Limits.Streams,
+		WorkSeen: s.steward.Seen, WorkEnded: s.steward.Ended, Webhooks: s.webhooks,
+		Mock:  s.startMock,
+		Spool: spool, BodyLimit: int64(s.cfg.Limits.Body), MemoryLimit: int64(s.cfg.Limits.Memory), StreamLimit: s.cfg.Limits.Streams,
 		TrustedProxies: s.trusted, CertificateHeader: s.cfg.ClientCertHeader, AccessLog: access, Trace: trace, Logger: s.log, Now: s.opts.Now, Timeouts: s.opts.Timeouts,
 	})
 	return nil

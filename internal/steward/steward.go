@@ -23,13 +23,15 @@ import (
 	"gatehouse/internal/store"
 )
 
-// Config is what a Steward needs. Every field is required.
+// Config is what a Steward needs. Every field but Told is required.
 type Config struct {
 	DB     *store.DB
 	Ledger *ledger.Ledger
 	// Fetch reads an object of a piece of work at its upstream; path is below /v1. Its error is gatehouse.NotFound when that upstream is
 	// no longer configured: then nobody can read it. The body is closed by the caller.
-	Fetch  func(ctx context.Context, w *gatehouse.Work, path string) (status int, body io.ReadCloser, err error)
+	Fetch func(ctx context.Context, w *gatehouse.Work, path string) (status int, body io.ReadCloser, err error)
+	// Told is called when there is an event to deliver. Nil: whoever delivers looks in its own time.
+	Told   func()
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -64,6 +66,7 @@ type Steward struct {
 	mu      sync.Mutex
 	looking map[string]bool // work that this node looks at now
 	seen    map[string]sighting
+	ended   []ending
 }
 
 // sighting is an end that a request has shown.
@@ -99,6 +102,7 @@ func (s *Steward) Run(ctx context.Context) {
 	defer ticker.Stop()
 	var counted time.Time
 	for {
+		s.tellEnded(ctx)
 		s.takeSeen(ctx)
 		s.takeDue(ctx)
 		if now := s.cfg.Now(); now.Sub(counted) >= countEvery {
@@ -192,6 +196,9 @@ func (s *Steward) look(ctx context.Context, w *gatehouse.Work, seen *work.Report
 		err = errGoesOn
 	}
 	if err == nil {
+		err = s.tell(ctx, w, r.Status) // before it is settled, so that who dies in between is followed by who tells
+	}
+	if err == nil {
 		err = s.settle(ctx, w, &r)
 	}
 	if err == nil {
@@ -214,6 +221,55 @@ func (s *Steward) look(ctx context.Context, w *gatehouse.Work, seen *work.Report
 		log.Info("work could not be looked at; it is tried again", "error", err, "tries", w.Tries+1)
 	}
 	s.giveBack(ctx, log, w, s.cfg.Now().Add(pause(w.Kind, w.Tries+1)))
+}
+
+// tell raises the event that work has ended, for the webhook endpoints of its project.
+func (s *Steward) tell(ctx context.Context, w *gatehouse.Work, status string) error {
+	ev := gatehouse.WorkEvent(w, status, gatehouse.MillisOf(s.cfg.Now()))
+	if ev == nil {
+		return nil
+	}
+	raised, err := s.cfg.DB.RaiseProjectEvent(ctx, ev)
+	if raised && s.cfg.Told != nil {
+		s.cfg.Told()
+	}
+	return err
+}
+
+// Ended takes note that work has ended with the answer that began it, so that there was never a row of it. It does not block, and what is
+// noted when the node dies is not told.
+func (s *Steward) Ended(w *gatehouse.Work, status string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.ended) < seenMost {
+		s.ended = append(s.ended, ending{*w, status})
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// ending is work that ended with its answer.
+type ending struct {
+	work   gatehouse.Work
+	status string
+}
+
+// tellEnded raises the events of work that ended with its answer. What cannot be written is tried again.
+func (s *Steward) tellEnded(ctx context.Context) {
+	s.mu.Lock()
+	list := s.ended
+	s.ended = nil
+	s.mu.Unlock()
+	for i := range list {
+		if err := s.tell(ctx, &list[i].work, list[i].status); err != nil {
+			s.mu.Lock()
+			s.ended = append(list[i:], s.ended...)
+			s.mu.Unlock()
+			return
+		}
+	}
 }
 
 // giveBackTimeout bounds the giving back of a claim: it lapses anyway.

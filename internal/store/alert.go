@@ -251,6 +251,8 @@ func (db *DB) PruneAlerts(ctx context.Context, r AlertRetention) error {
 		before  gatehouse.Millis
 	}{
 		{[]string{`DELETE FROM alert_deliveries WHERE alert IN (` + oldAlerts + `)`, `DELETE FROM alerts WHERE id IN (` + oldAlerts + `)`}, r.Alerts},
+		{[]string{`DELETE FROM alert_deliveries WHERE alert IN (SELECT id FROM project_events WHERE at < $1 ORDER BY at, id LIMIT 500)`,
+			`DELETE FROM project_events WHERE id IN (SELECT id FROM project_events WHERE at < $1 ORDER BY at, id LIMIT 500)`}, r.Alerts},
 		{[]string{`DELETE FROM activity WHERE hour = (SELECT MIN(hour) FROM activity WHERE hour < $1)`}, r.Activity},
 		{[]string{`DELETE FROM key_networks WHERE last_at < $1`}, r.Networks},
 		{[]string{`DELETE FROM alert_marks WHERE until < $1`}, r.Marks},

@@ -76,6 +76,7 @@ func Header(k gatehouse.WorkKind) (name, value string) {
 // Report is what an object says of its work.
 type Report struct {
 	Ended       bool
+	Status      string // as the object says it
 	Units       gatehouse.Units
 	Reported    bool // the object says what was used; otherwise Units is an estimate, or of a batch perhaps to be found in its files
 	Model       string
@@ -93,7 +94,7 @@ func Read(k gatehouse.WorkKind, id string, c *usage.Capture) (Report, bool) {
 	if !c.Complete() || status == "" || c.Text(usage.ID) != id {
 		return Report{}, false
 	}
-	r := Report{Ended: Ended(k, status), Model: c.Text(usage.Model), ServiceTier: c.Text(usage.ServiceTier),
+	r := Report{Ended: Ended(k, status), Status: status, Model: c.Text(usage.Model), ServiceTier: c.Text(usage.ServiceTier),
 		InputFile: c.Text(usage.InputFile), OutputFile: c.Text(usage.OutputFile), ErrorFile: c.Text(usage.ErrorFile)}
 	if r.ServiceTier == "auto" {
 		r.ServiceTier = ""

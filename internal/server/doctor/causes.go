@@ -80,6 +80,7 @@ var Requests = []Cause{
 	{"409", "idempotency_in_progress", "", "a call with the same Idempotency-Key has not been answered yet", "repeat it in a moment: it gets that call's answer"},
 	{"409", "idempotency_answer_lost", "", "a call was repeated that was made before, and whose answer held a secret or was interrupted", "read what is there: the message names it; delete it and call with a new Idempotency-Key if its secret did not arrive"},
 	{"409", "manifest_changed", "", "`apply --if-unchanged` (or `If-Match`) found that somebody else changed the organization since the manifest was exported", "export it again, and make your changes to that"},
+	{"400", "webhook_test_failed", "", "the test event of a webhook endpoint got no answer", "the message says why; the host must be reached from Gatehouse over https, and a private one be listed under `private_upstreams`"},
 	{"409", "provider_in_use", "", "a workload identity provider is to be deleted that still has federation rules", "delete its rules first: the message names one"},
 	{"409", "certificate_exists", "", "the same certificate was stored before", "use that one: the message has its id"},
 	{"409", "certificate_active", "", "a certificate is to be deleted that is in force somewhere", "`gatehouse certificates deactivate` it there first: the message says where"},

@@ -18,6 +18,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +27,7 @@ import (
 	"gatehouse/internal/store"
 )
 
-// Config is what a Deliverer needs. Every field but Mail, PublicURL and Poll is required.
+// Config is what a Deliverer needs. Every field but Mail, PublicURL, PrivateHost and Poll is required.
 type Config struct {
 	DB *store.DB
 	// Resolve reads a secret reference of an organization.
@@ -34,6 +35,8 @@ type Config struct {
 	// Client calls webhooks. It must follow no redirect, use no proxy, and refuse addresses that may not be called; private ones unless
 	// allowPrivate.
 	Client func(allowPrivate bool) *http.Client
+	// PrivateHost reports whether webhook endpoints of projects may be on a private host, and be called over plain http there. Nil: none.
+	PrivateHost func(host string) bool
 	// Mail is the server that takes mail; nil: mail cannot be sent.
 	Mail *Mail
 	// PublicURL is how this installation is reached, for what is told; empty: nothing is said of it.
@@ -212,6 +215,9 @@ func (d *Deliverer) try(ctx context.Context, v *gatehouse.AlertDelivery) {
 
 // send delivers to whatever channel it is. It returns the kind of the channel for metrics, "" where there is none.
 func (d *Deliverer) send(ctx context.Context, v *gatehouse.AlertDelivery) (kind string, err error) {
+	if strings.HasPrefix(v.Channel, gatehouse.PrefixEndpoint) {
+		return "endpoint", d.sendEvent(ctx, v)
+	}
 	var a *gatehouse.Alert
 	var c *gatehouse.AlertChannel
 	err = d.cfg.DB.View(ctx, func(tx *store.Tx) (err error) {
@@ -244,6 +250,27 @@ func (d *Deliverer) send(ctx context.Context, v *gatehouse.AlertDelivery) (kind 
 		err = hopeless("this version does not know channels of the kind %q", c.Kind)
 	}
 	return string(c.Kind), err
+}
+
+// sendEvent delivers an event of a project to one of its webhook endpoints.
+func (d *Deliverer) sendEvent(ctx context.Context, v *gatehouse.AlertDelivery) error {
+	var ev *gatehouse.ProjectEvent
+	var e *gatehouse.WebhookEndpoint
+	err := d.cfg.DB.View(ctx, func(tx *store.Tx) (err error) {
+		if ev, err = tx.ProjectEvent(v.Alert); err != nil {
+			return err
+		}
+		e, err = tx.WebhookEndpoint(v.Channel)
+		return err
+	})
+	switch {
+	case gatehouse.KindOf(err) == gatehouse.NotFound || err == nil && e.RemovedAt != 0:
+		return hopeless("the endpoint or the event is gone")
+	case err != nil:
+		return err
+	}
+	_, err = d.endpoint(ctx, v.ID, ev, e)
+	return err
 }
 
 // channel returns the channel with an id; one of OpenAI's spend alerts is a channel to its own recipients.

@@ -408,7 +408,8 @@ func TestGuard(t *testing.T) {
 	w.cfg.Client = outbound.NewClient
 	d := New(w.cfg)
 	post := func(url string, private bool) error {
-		return d.post(t.Context(), &gatehouse.AlertChannel{Organization: "org-a", URL: url, AllowPrivate: private}, http.Header{}, []byte("{}"))
+		_, err := d.post(t.Context(), &gatehouse.AlertChannel{Organization: "org-a", URL: url, AllowPrivate: private}, http.Header{}, []byte("{}"))
+		return err
 	}
 	if err := post(strings.Replace(server.URL, "http://", "https://", 1), false); err == nil || !strings.Contains(err.Error(), "private address") {
 		t.Errorf("loopback: %v", err)

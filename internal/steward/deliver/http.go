@@ -39,6 +39,12 @@ func (d *Deliverer) webhook(ctx context.Context, v *gatehouse.AlertDelivery, a *
 	if err != nil {
 		return err
 	}
+	_, err = d.signed(ctx, v.ID, c, body)
+	return err
+}
+
+// signed posts a body with the signatures of a channel.
+func (d *Deliverer) signed(ctx context.Context, id string, c *gatehouse.AlertChannel, body []byte) (status int, err error) {
 	now := d.cfg.Now()
 	secrets := []string{c.Secret}
 	if c.OldSecret != "" && gatehouse.MillisOf(now) < c.OldUntil {
@@ -49,16 +55,46 @@ func (d *Deliverer) webhook(ctx context.Context, v *gatehouse.AlertDelivery, a *
 	for _, ref := range secrets {
 		text, err := d.cfg.Resolve(ctx, c.Organization, ref)
 		if err != nil {
-			return failed("the secret of the channel cannot be read: %v", err)
+			return 0, failed("the secret of the channel cannot be read: %v", err)
 		}
-		signature, err := Sign(text.Reveal(), v.ID, stamp, body)
+		signature, err := Sign(text.Reveal(), id, stamp, body)
 		if err != nil {
-			return hopeless("the secret of the channel is not in the form of Standard Webhooks; rotate it")
+			return 0, hopeless("the secret of the channel is not in the form of Standard Webhooks; rotate it")
 		}
 		signatures = append(signatures, signature)
 	}
-	h := http.Header{"Content-Type": {"application/json"}, "Webhook-Id": {v.ID}, "Webhook-Timestamp": {stamp}, "Webhook-Signature": {strings.Join(signatures, " ")}}
+	h := http.Header{"Content-Type": {"application/json"}, "Webhook-Id": {id}, "Webhook-Timestamp": {stamp}, "Webhook-Signature": {strings.Join(signatures, " ")}}
 	return d.post(ctx, c, h, body)
+}
+
+// event is an event of a project as OpenAI's webhooks have it.
+type event struct {
+	ID        string          `json:"id"`
+	Object    string          `json:"object"`
+	CreatedAt int64           `json:"created_at"` // unix seconds
+	Type      string          `json:"type"`
+	Data      json.RawMessage `json:"data"`
+}
+
+// endpoint posts an event to a webhook endpoint of its project, under an id that is the same at every try.
+func (d *Deliverer) endpoint(ctx context.Context, id string, ev *gatehouse.ProjectEvent, e *gatehouse.WebhookEndpoint) (status int, err error) {
+	body, err := json.Marshal(event{ev.ID, "event", ev.At.Seconds(), ev.Type, ev.Data})
+	if err != nil {
+		return 0, err
+	}
+	c := &gatehouse.AlertChannel{Organization: e.Organization, URL: e.URL, Secret: e.Secret, OldSecret: e.OldSecret, OldUntil: e.OldUntil}
+	if u, err := url.Parse(e.URL); err == nil {
+		c.AllowPrivate = d.cfg.PrivateHost != nil && d.cfg.PrivateHost(u.Hostname())
+	}
+	return d.signed(ctx, id, c, body)
+}
+
+// Test sends an event of a type to a webhook endpoint, about nothing that there is, and returns what its receiver answered.
+func (d *Deliverer) Test(ctx context.Context, e *gatehouse.WebhookEndpoint, eventType string) (status int, err error) {
+	ctx, stop := context.WithTimeout(ctx, tryTimeout)
+	defer stop()
+	ev := &gatehouse.ProjectEvent{ID: gatehouse.NewID(gatehouse.PrefixProjectEvent), Type: eventType, Data: json.RawMessage(`{"id":"test"}`), At: gatehouse.MillisOf(d.cfg.Now())}
+	return d.endpoint(ctx, gatehouse.NewID(gatehouse.PrefixAlertDelivery), ev, e)
 }
 
 // Sign returns the signature of a webhook as Standard Webhooks has it: v1, HMAC-SHA256 over id, timestamp and body.
@@ -85,26 +121,27 @@ func (d *Deliverer) slack(ctx context.Context, a *gatehouse.Alert, c *gatehouse.
 	if err != nil {
 		return err
 	}
-	return d.post(ctx, c, http.Header{"Content-Type": {"application/json"}}, body)
+	_, err = d.post(ctx, c, http.Header{"Content-Type": {"application/json"}}, body)
+	return err
 }
 
 // post sends a body to a channel's URL. Only an answer of 200 to 299 counts as received; 410 says that nobody will ever be there.
-func (d *Deliverer) post(ctx context.Context, c *gatehouse.AlertChannel, h http.Header, body []byte) error {
+func (d *Deliverer) post(ctx context.Context, c *gatehouse.AlertChannel, h http.Header, body []byte) (status int, err error) {
 	target := c.URL
 	if !strings.HasPrefix(target, "https://") && !strings.HasPrefix(target, "http://") {
 		text, err := d.cfg.Resolve(ctx, c.Organization, c.URL)
 		if err != nil {
-			return failed("the URL of the channel cannot be read: %v", err)
+			return 0, failed("the URL of the channel cannot be read: %v", err)
 		}
 		target = text.Reveal()
 	}
 	u, err := url.Parse(target)
 	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && !(u.Scheme == "http" && c.AllowPrivate) {
-		return failed("the URL of the channel is not one of https://")
+		return 0, failed("the URL of the channel is not one of https://")
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
 	if err != nil {
-		return failed("the URL of the channel cannot be used")
+		return 0, failed("the URL of the channel cannot be used")
 	}
 	h.Set("User-Agent", "gatehouse-alerts")
 	req.Header = h
@@ -114,14 +151,14 @@ func (d *Deliverer) post(ctx context.Context, c *gatehouse.AlertChannel, h http.
 		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err
 		}
-		return failed("%s cannot be reached: %v", u.Host, err)
+		return 0, failed("%s cannot be reached: %v", u.Host, err)
 	}
 	defer func() { _ = resp.Body.Close() }() // what it says besides does not matter
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
 	f := failed("%s answered with status %d", u.Host, resp.StatusCode)
 	switch {
 	case resp.StatusCode >= 200 && resp.StatusCode < 300:
-		return nil
+		return resp.StatusCode, nil
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		f.text += "; redirects are not followed"
 	case resp.StatusCode == http.StatusGone:
@@ -130,7 +167,7 @@ func (d *Deliverer) post(ctx context.Context, c *gatehouse.AlertChannel, h http.
 	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
 		f.after = min(time.Duration(seconds), longestWait/time.Second) * time.Second
 	}
-	return f
+	return resp.StatusCode, f
 }
 
 // link returns where an alert can be read, "" where this installation does not know how it is reached.

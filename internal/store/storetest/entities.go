@@ -168,6 +168,60 @@ func testEntities(t *testing.T, db *store.DB) {
 			rename: func(c *gatehouse.Certificate) { c.ID, c.Fingerprint = "cert_none", "none" },
 		})
 	})
+	t.Run("WebhookEndpoint", func(t *testing.T) {
+		run(t, db, entity[gatehouse.WebhookEndpoint]{
+			value: func() *gatehouse.WebhookEndpoint {
+				return &gatehouse.WebhookEndpoint{ID: "whe_x", Organization: "org-a", Project: "proj_1", Name: "ü", URL: "https://e", EventTypes: []string{"a"}, Secret: "s", Hint: "h", CreatedAt: 5, UpdatedAt: 6}
+			},
+			change: func(e *gatehouse.WebhookEndpoint) {
+				e.Name, e.URL, e.EventTypes, e.Secret, e.OldSecret, e.OldUntil, e.Hint, e.UpdatedAt, e.RemovedAt = "n", "https://f", []string{"b", "c"}, "t", "s", 7, "i", 8, 9
+			},
+			rev:    func(e *gatehouse.WebhookEndpoint) *int64 { return &e.Rev },
+			create: (*store.Tx).CreateWebhookEndpoint, save: (*store.Tx).SaveWebhookEndpoint, each: (*store.Tx).EachWebhookEndpoint,
+			get: func(tx *store.Tx, e *gatehouse.WebhookEndpoint) (*gatehouse.WebhookEndpoint, error) {
+				return tx.WebhookEndpoint(e.ID)
+			},
+			rename: func(e *gatehouse.WebhookEndpoint) { e.ID = "whe_none" },
+		})
+		// An event is raised once, for the endpoints that ask for it and are there.
+		change(t, db, func(tx *store.Tx) error {
+			for _, e := range []gatehouse.WebhookEndpoint{{ID: "whe_1", EventTypes: []string{"response.completed"}}, {ID: "whe_2", EventTypes: []string{"batch.completed", "response.completed"}},
+				{ID: "whe_3", EventTypes: []string{"batch.completed"}}, {ID: "whe_4", EventTypes: []string{"response.completed"}, RemovedAt: 1}, {ID: "whe_5", EventTypes: []string{"response.completed"}, Project: "proj_other"}} {
+				if e.Organization = "org-a"; e.Project == "" {
+					e.Project = "proj_hooks"
+				}
+				if err := tx.CreateWebhookEndpoint(&e); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		ev := &gatehouse.ProjectEvent{ID: "evt_1", Organization: "org-a", Project: "proj_hooks", Type: "response.completed", Data: []byte(`{"id":"resp_1"}`), At: 5}
+		for i := range 2 {
+			if raised, err := db.RaiseProjectEvent(t.Context(), ev); err != nil || raised != (i == 0) {
+				t.Errorf("raised %v, %v", raised, err)
+			}
+		}
+		if raised, err := db.RaiseProjectEvent(t.Context(), &gatehouse.ProjectEvent{ID: "evt_2", Organization: "org-a", Project: "proj_hooks", Type: "video.failed", Data: []byte(`{}`)}); err != nil || raised {
+			t.Errorf("nobody asks: %v, %v", raised, err)
+		}
+		if err := db.View(t.Context(), func(tx *store.Tx) error {
+			list, err := tx.AlertDeliveries("evt_1")
+			if err != nil || len(list) != 2 || list[0].Channel == list[1].Channel {
+				t.Errorf("deliveries %+v, %v", list, err)
+			}
+			got, err := tx.ProjectEvent("evt_1")
+			if err != nil || string(got.Data) != string(ev.Data) || got.Type != ev.Type {
+				t.Errorf("event %+v, %v", got, err)
+			}
+			if _, err := tx.ProjectEvent("evt_2"); gatehouse.KindOf(err) != gatehouse.NotFound {
+				t.Errorf("an event that nobody asked for: %v", err)
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("IdentityProvider", func(t *testing.T) {
 		run(t, db, entity[gatehouse.IdentityProvider]{
 			value: func() *gatehouse.IdentityProvider {

@@ -144,6 +144,22 @@ func listers() []lister {
 				list, more, err := tx.Certificates("org-list", p)
 				return ids(list, func(v *gatehouse.Certificate) string { return v.ID }), more, err
 			}, "cert_elsewhere"},
+		{"WebhookEndpoints", func(i int) string { return fmt.Sprintf("whe_%02d", i) },
+			func(tx *store.Tx, i int, at gatehouse.Millis) error {
+				return tx.CreateWebhookEndpoint(&gatehouse.WebhookEndpoint{ID: fmt.Sprintf("whe_%02d", i), Organization: "org-list", Project: "proj_list", CreatedAt: at})
+			},
+			func(tx *store.Tx, i int) error {
+				v, err := tx.WebhookEndpoint(fmt.Sprintf("whe_%02d", i))
+				if err != nil {
+					return err
+				}
+				v.RemovedAt = tx.Now
+				return tx.SaveWebhookEndpoint(v)
+			},
+			func(tx *store.Tx, p store.Page) ([]string, bool, error) {
+				list, more, err := tx.WebhookEndpoints("proj_list", p)
+				return ids(list, func(v *gatehouse.WebhookEndpoint) string { return v.ID }), more, err
+			}, "whe_elsewhere"},
 		{"IdentityProviders", func(i int) string { return fmt.Sprintf("wip_%02d", i) },
 			func(tx *store.Tx, i int, at gatehouse.Millis) error {
 				return tx.CreateIdentityProvider(&gatehouse.IdentityProvider{ID: fmt.Sprintf("wip_%02d", i), Organization: "org-list", CreatedAt: at})
