@@ -99,6 +99,16 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 	if err := o.CreateExternal(ctx, o.who, bucket); err != nil {
 		t.Fatal(err)
 	}
+	inProject := &gatehouse.Principal{Organization: org, Project: o.found.Project.ID, Class: gatehouse.ClassProject, Actor: gatehouse.Actor{Kind: gatehouse.ActorKey, Key: keys["untouched"]}}
+	endpoint := func(name string) string {
+		t.Helper()
+		e, _, err := o.CreateEndpoint(ctx, inProject, admin.EndpointUpdate{Name: admin.Some(name), URL: admin.Some("https://old.example.com"), EventTypes: admin.Some([]string{"response.completed", "response.failed"})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.ID
+	}
+	aimed, dropped, rotated := endpoint("aimed"), endpoint("dropped"), endpoint("rotated")
 	pem := func(name string) string { return gatehousetest.NewAuthority(t, name).PEM }
 	kept, deleted := must[*gatehouse.Certificate](t)(o.CreateCertificate(ctx, o.who, "kept", pem("kept"))), must[*gatehouse.Certificate](t)(o.CreateCertificate(ctx, o.who, "gone", pem("gone")))
 
@@ -150,6 +160,11 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 	do(nil, err)
 	_, _, err = o.DeleteExternal(ctx, o.who, gatehouse.ExternalStorage, bucket.ID)
 	do(nil, err)
+	do(o.UpdateEndpoint(ctx, inProject, aimed, admin.EndpointUpdate{URL: admin.Some("https://new.example.com"), EventTypes: admin.Some([]string{"response.failed"})}))
+	do(nil, o.DeleteEndpoint(ctx, inProject, dropped))
+	resigned, _, err := o.RotateEndpoint(ctx, inProject, rotated, admin.Some(false))
+	do(nil, err)
+	minted := strings.TrimPrefix(resigned.Secret, "sealed://")
 	fresh := must[*gatehouse.Certificate](t)(o.CreateCertificate(ctx, o.who, "fresh", pem("fresh")))
 	for _, place := range []string{"", project.ID} {
 		_, _, err = o.ToggleCertificates(ctx, o.who, place, []string{kept.ID, fresh.ID}, true)
@@ -198,7 +213,7 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 		t.Errorf("an admin key may make changes again: %v", err)
 	}
 	for round, want := range []map[string]admin.Reapplied{
-		{keys["widened"]: admin.AsItWas, promoted.ID: admin.AsItWas, late.ID: admin.Unknown, accepted.User.ID: admin.Unknown, accepted.Key.Key.ID: admin.Unknown,
+		{keys["widened"]: admin.AsItWas, promoted.ID: admin.AsItWas, late.ID: admin.Unknown, minted: admin.Unknown, accepted.User.ID: admin.Unknown, accepted.Key.Key.ID: admin.Unknown,
 			o.found.Project.ID + "/" + accepted.User.ID: admin.Unknown},
 		nil, // a second time there is nothing left to take away
 	} {
@@ -226,7 +241,7 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 		}
 	}
 	for _, c := range changes {
-		if c.id == keys["widened"] || c.id == keys["other models"] || c.id == promoted.ID || c.id == late.ID || c.id == elsewhere.ID || strings.HasSuffix(c.id, accepted.User.ID) || c.id == accepted.Key.Key.ID {
+		if c.id == rotated || c.id == minted || c.id == keys["widened"] || c.id == keys["other models"] || c.id == promoted.ID || c.id == late.ID || c.id == elsewhere.ID || strings.HasSuffix(c.id, accepted.User.ID) || c.id == accepted.Key.Key.ID {
 			continue
 		}
 		var got, want map[string]any
@@ -243,6 +258,15 @@ func TestReapplyTakesAwayAgain(t *testing.T) {
 		}
 	}
 	err = db.View(ctx, func(tx *store.Tx) error {
+		e, err := tx.WebhookEndpoint(aimed)
+		if err != nil || e.RemovedAt != 0 || e.URL != "https://new.example.com" || !slices.Equal(e.EventTypes, []string{"response.failed"}) {
+			t.Errorf("the endpoint that was aimed elsewhere: %+v, %v", e, err)
+		}
+		for _, id := range []string{dropped, rotated} {
+			if e, err := tx.WebhookEndpoint(id); err != nil || e.RemovedAt == 0 {
+				t.Errorf("an endpoint whose secret may be known: %+v, %v", e, err)
+			}
+		}
 		k, err := tx.Key(keys["widened"])
 		if err != nil || !slices.Equal(k.Models, []string{"a"}) {
 			t.Errorf("the key that was widened later: %v, %v; want models [a]", k, err)

@@ -186,6 +186,55 @@ func TestAResponseNobodyAsksFor(t *testing.T) {
 	})
 }
 
+// TestEndpointsAreTold: the end of work is told once to the endpoints of its project that ask for it, whoever saw it.
+func TestEndpointsAreTold(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		_, err := w.db.Update(t.Context(), gatehouse.Event{Type: "t", Organization: "org-1"}, func(tx *store.Tx) error {
+			return errors.Join(tx.CreateOrganization(&gatehouse.Organization{ID: "org-1"}),
+				tx.CreateWebhookEndpoint(&gatehouse.WebhookEndpoint{ID: "whe_1", Organization: "org-1", Project: "proj_1", EventTypes: []string{"response.completed", "batch.failed"}}))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.put("/responses/resp_1", done)
+		w.put("/responses/resp_2", `{"id":"resp_2","object":"response","status":"failed","usage":null}`) // nobody asks for these
+		w.put("/batches/batch_1", `{"id":"batch_1","object":"batch","status":"failed"}`)
+		w.begin(gatehouse.WorkResponse, "resp_1", nil)
+		w.begin(gatehouse.WorkResponse, "resp_2", nil)
+		w.begin(gatehouse.WorkBatch, "batch_1", nil)
+		w.begin(gatehouse.WorkResponse, "resp_3", nil) // a request shows its end
+		s, stop := w.run()
+		s.Seen("resp_3", work.Report{Ended: true, Status: "completed"})
+		s.Ended(&gatehouse.Work{ID: "resp_4", Kind: gatehouse.WorkResponse, Organization: "org-1", Project: "proj_1", UpstreamID: "upst_1"}, "completed")
+		s.Ended(&gatehouse.Work{ID: "resp_1", Kind: gatehouse.WorkResponse, Organization: "org-1", Project: "proj_1", UpstreamID: "upst_1"}, "completed") // another node saw it too
+		time.Sleep(time.Minute)
+		stop()
+		deliveries, err := w.db.ClaimDeliveries(t.Context(), store.DeliveryClaim{Now: gatehouse.MillisOf(time.Now()), Until: gatehouse.MillisOf(time.Now()) + 1, Limit: 100, Endpoints: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told []string
+		err = w.db.View(t.Context(), func(tx *store.Tx) error {
+			for _, d := range deliveries {
+				ev, err := tx.ProjectEvent(d.Alert)
+				if err != nil {
+					return err
+				}
+				told = append(told, d.Channel+" "+ev.Type+" "+string(ev.Data))
+			}
+			return nil
+		})
+		slices.Sort(told)
+		want := []string{`whe_1 batch.failed {"id":"batch_1"}`, `whe_1 response.completed {"id":"resp_1"}`, `whe_1 response.completed {"id":"resp_3"}`, `whe_1 response.completed {"id":"resp_4"}`}
+		if err != nil || !slices.Equal(told, want) {
+			t.Errorf("told %q, %v\nwant %q", told, err, want)
+		}
+		if w.open() != 0 || w.usage("resp_1") == nil {
+			t.Error("what was told was not counted")
+		}
+	})
+}
+
 func TestSeveralNodesLookOnce(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		var ids []string

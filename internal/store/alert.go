@@ -134,12 +134,13 @@ func (tx *Tx) AlertDelivery(id string) (*gatehouse.AlertDelivery, error) {
 	return one(tx, "delivery", id, scanDelivery, deliverySelect+` WHERE id = $1`, id)
 }
 
-// CountDeliveries returns how many deliveries wait, and when the longest began to.
+// CountDeliveries returns how many deliveries to channels wait, and when the longest began to. Whether a project's endpoint answers is its own
+// matter.
 func (tx *Tx) CountDeliveries() (pending int64, oldest gatehouse.Millis, err error) {
-	if pending, err = tx.number("count deliveries", `SELECT COUNT(*) FROM alert_deliveries WHERE state = 'pending'`); err != nil || pending == 0 {
+	if pending, err = tx.number("count deliveries", `SELECT COUNT(*) FROM alert_deliveries WHERE state = 'pending' AND substr(channel, 1, 4) <> 'whe_'`); err != nil || pending == 0 {
 		return 0, 0, err
 	}
-	at, err := tx.number("find the oldest delivery", `SELECT COALESCE(MIN(created_at), 0) FROM alert_deliveries WHERE state = 'pending'`)
+	at, err := tx.number("find the oldest delivery", `SELECT COALESCE(MIN(created_at), 0) FROM alert_deliveries WHERE state = 'pending' AND substr(channel, 1, 4) <> 'whe_'`)
 	return pending, gatehouse.Millis(at), err
 }
 
@@ -181,11 +182,16 @@ type DeliveryClaim struct {
 	Now   gatehouse.Millis
 	Until gatehouse.Millis // when the claim lapses, so that others may take what a dead node held
 	Limit int
+	// Endpoints asks for what goes to webhook endpoints of projects; otherwise it is for what goes to channels. Neither waits for the other.
+	Endpoints bool
 }
 
 // ClaimDeliveries takes deliveries that are due and that nobody holds. Of nodes that ask at once each gets other rows.
 func (db *DB) ClaimDeliveries(ctx context.Context, c DeliveryClaim) (claimed []gatehouse.AlertDelivery, err error) {
-	const due = `SELECT id FROM alert_deliveries WHERE state = 'pending' AND next <= $1 AND claimed_until <= $1 ORDER BY next, id LIMIT $2`
+	due := `SELECT id FROM alert_deliveries WHERE state = 'pending' AND substr(channel, 1, 4) <> 'whe_' AND next <= $1 AND claimed_until <= $1 ORDER BY next, id LIMIT $2`
+	if c.Endpoints {
+		due = `SELECT id FROM alert_deliveries WHERE state = 'pending' AND substr(channel, 1, 4) = 'whe_' AND next <= $1 AND claimed_until <= $1 ORDER BY next, id LIMIT $2`
+	}
 	const claim = `UPDATE alert_deliveries SET claimed_until = $2, tries = tries + 1 WHERE id = $3 AND state = 'pending' AND next <= $1 AND claimed_until <= $1`
 	var ids []string
 	err = db.View(ctx, func(tx *Tx) (err error) {

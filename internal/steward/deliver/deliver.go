@@ -93,16 +93,19 @@ var waits = []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 
 type Deliverer struct {
 	cfg     Config
 	wake    chan struct{}
-	slots   chan struct{}
+	slots   [2]chan struct{} // of channels, and of endpoints, so that neither waits for the other
 	tries   sync.WaitGroup
 	metrics metrics
 	failing bool // Run's own
+
+	mu     sync.Mutex
+	silent map[string]time.Time // endpoints that did not answer, and when one of their messages is tried again
 }
 
 // New returns a Deliverer that is not running yet.
 func New(cfg Config) *Deliverer {
 	cfg.Poll = cmp.Or(cfg.Poll, poll)
-	return &Deliverer{cfg: cfg, wake: make(chan struct{}, 1), slots: make(chan struct{}, atOnce)}
+	return &Deliverer{cfg: cfg, wake: make(chan struct{}, 1), slots: [2]chan struct{}{make(chan struct{}, atOnce), make(chan struct{}, atOnce)}, silent: map[string]time.Time{}}
 }
 
 // Wake has the queue looked at now.
@@ -120,7 +123,8 @@ func (d *Deliverer) Run(ctx context.Context) {
 	defer ticker.Stop()
 	var counted time.Time
 	for {
-		d.take(ctx)
+		d.take(ctx, d.slots[0], false)
+		d.take(ctx, d.slots[1], true)
 		if now := d.cfg.Now(); now.Sub(counted) >= countEvery {
 			counted = now
 			d.count(ctx)
@@ -134,14 +138,14 @@ func (d *Deliverer) Run(ctx context.Context) {
 	}
 }
 
-// take claims what is due and begins to try it.
-func (d *Deliverer) take(ctx context.Context) {
-	free := atOnce - len(d.slots)
+// take claims what is due, for channels or for endpoints, and begins to try it.
+func (d *Deliverer) take(ctx context.Context, slots chan struct{}, endpoints bool) {
+	free := atOnce - len(slots)
 	if free == 0 {
 		return
 	}
 	now := d.cfg.Now()
-	list, err := d.cfg.DB.ClaimDeliveries(ctx, store.DeliveryClaim{Now: gatehouse.MillisOf(now), Until: gatehouse.MillisOf(now.Add(claimFor)), Limit: free})
+	list, err := d.cfg.DB.ClaimDeliveries(ctx, store.DeliveryClaim{Now: gatehouse.MillisOf(now), Until: gatehouse.MillisOf(now.Add(claimFor)), Limit: free, Endpoints: endpoints})
 	switch {
 	case err != nil && ctx.Err() == nil && !d.failing:
 		d.failing = true
@@ -151,10 +155,10 @@ func (d *Deliverer) take(ctx context.Context) {
 		d.cfg.Logger.Info("alerts are delivered again")
 	}
 	for i := range list {
-		d.slots <- struct{}{} // there is room for as many as were claimed
-		d.tries.Go(func() {   // ends with the try; Run waits for it
+		slots <- struct{}{} // there is room for as many as were claimed
+		d.tries.Go(func() { // ends with the try; Run waits for it
 			defer func() {
-				<-d.slots
+				<-slots
 				d.Wake()
 			}()
 			d.try(ctx, &list[i])
@@ -269,8 +273,45 @@ func (d *Deliverer) sendEvent(ctx context.Context, v *gatehouse.AlertDelivery) e
 	case err != nil:
 		return err
 	}
-	_, err = d.endpoint(ctx, v.ID, ev, e)
+	if !d.mayTry(e.ID) {
+		return failed("the endpoint did not answer a moment ago")
+	}
+	status, err := d.endpoint(ctx, v.ID, ev, e)
+	d.heard(e.ID, status != 0)
 	return err
+}
+
+// silence is how long an endpoint that did not answer is left alone; longer than a try lasts.
+const silence = 30 * time.Second
+
+// mayTry reports whether an endpoint may be called: of one that did not answer, a message at a time finds out whether it does again, so that
+// one endpoint does not take the time of all.
+func (d *Deliverer) mayTry(endpoint string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	until, silent := d.silent[endpoint]
+	now := d.cfg.Now()
+	if silent && now.Before(until) {
+		return false
+	}
+	if silent {
+		d.silent[endpoint] = now.Add(silence)
+	}
+	return true
+}
+
+// heard notes whether an endpoint answered, whatever it said.
+func (d *Deliverer) heard(endpoint string, answered bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if answered {
+		delete(d.silent, endpoint)
+		return
+	}
+	if len(d.silent) > 1000 {
+		clear(d.silent) // they are found out again
+	}
+	d.silent[endpoint] = d.cfg.Now().Add(silence)
 }
 
 // channel returns the channel with an id; one of OpenAI's spend alerts is a channel to its own recipients.

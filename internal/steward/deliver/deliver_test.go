@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -42,6 +43,7 @@ type world struct {
 	mu       sync.Mutex
 	received []received
 	answer   func(n int) (status int, header http.Header) // of the n-th request, from 1
+	unheard  map[string]bool                              // hosts that never answer
 }
 
 // received is one request that came to a webhook.
@@ -59,8 +61,15 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.received = append(w.received, received{time.Since(begun), r.URL.String(), r.Header.Clone(), body})
+	unheard := w.unheard[r.URL.Host]
+	w.mu.Unlock()
+	if unheard {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	status, header := http.StatusNoContent, http.Header{}
 	if w.answer != nil {
 		status, header = w.answer(len(w.received))
@@ -189,6 +198,13 @@ func (w *world) answers(fn func(n int) (int, http.Header)) {
 	w.answer = fn
 }
 
+// silent says whether a host answers no more.
+func (w *world) silent(host string, is bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unheard = map[string]bool{host: is}
+}
+
 // got returns what has come to webhooks.
 func (w *world) got() []received {
 	w.mu.Lock()
@@ -236,6 +252,128 @@ func TestWebhook(t *testing.T) {
 		}
 		if !strings.Contains(w.log.String(), `"msg":"alert","alert":"`+a.ID+`"`) || strings.Contains(w.log.String()+string(r.body), "whsec_") {
 			t.Errorf("log %s", w.log.String())
+		}
+	})
+}
+
+// TestEndpoint: an event of a project reaches its endpoints in the words of OpenAI's webhooks; one that is gone is not tried again.
+func TestEndpoint(t *testing.T) {
+	inBubble(t, poll, func(t *testing.T, w *world) {
+		e := gatehouse.WebhookEndpoint{ID: "whe_1", Organization: "org-a", Project: "proj_1", URL: "https://hooks.example.com/events", EventTypes: []string{"response.completed"}, Secret: "sealed://new",
+			OldSecret: "sealed://old", OldUntil: gatehouse.MillisOf(time.Now().Add(time.Hour))}
+		w.change(func(tx *store.Tx) error { return tx.CreateWebhookEndpoint(&e) })
+		raise := func(id string) *gatehouse.ProjectEvent {
+			t.Helper()
+			ev := gatehouse.WorkEvent(&gatehouse.Work{ID: id, Kind: gatehouse.WorkResponse, Organization: "org-a", Project: "proj_1", UpstreamID: "upst_1"}, "completed", gatehouse.MillisOf(time.Now()))
+			for i := range 2 { // as two nodes do
+				if raised, err := w.db.RaiseProjectEvent(t.Context(), ev); err != nil || raised != (i == 0) {
+					t.Fatalf("raised %v, %v", raised, err)
+				}
+			}
+			w.d.Wake()
+			return ev
+		}
+		w.answers(func(n int) (int, http.Header) {
+			if n == 1 {
+				return http.StatusServiceUnavailable, nil
+			}
+			return http.StatusOK, nil
+		})
+		ev := raise("resp_1")
+		pass(10 * time.Second)
+		got := w.got()
+		if len(got) != 2 || got[0].header.Get("Webhook-Id") != got[1].header.Get("Webhook-Id") {
+			t.Fatalf("%d requests, want one and another try of it", len(got))
+		}
+		r := got[1]
+		if err := errors.Join(verify(t, r, newSecret, time.Now()), verify(t, r, oldSecret, time.Now())); err != nil {
+			t.Error(err)
+		}
+		want := fmt.Sprintf(`{"id":%q,"object":"event","created_at":%d,"type":"response.completed","data":{"id":"resp_1"}}`, ev.ID, ev.At.Seconds())
+		if string(r.body) != want {
+			t.Errorf("body %s\nwant %s", r.body, want)
+		}
+		if d := w.deliveries(ev.ID); len(d) != 1 || d[0].State != gatehouse.DeliveryDelivered {
+			t.Errorf("deliveries %+v", d)
+		}
+		for _, status := range []int{http.StatusOK, http.StatusInternalServerError, 0} {
+			w.answers(func(int) (int, http.Header) { return status, nil })
+			if got, err := w.d.Test(t.Context(), &e, "batch.failed"); got != status || (err == nil) != (status == http.StatusOK) {
+				t.Errorf("test: %d, %v, want %d", got, err, status)
+			}
+		}
+		w.answers(func(int) (int, http.Header) { return http.StatusInternalServerError, nil })
+		ev = raise("resp_2")
+		pass(time.Second)
+		w.change(func(tx *store.Tx) error {
+			e.RemovedAt = tx.Now
+			return tx.SaveWebhookEndpoint(&e)
+		})
+		n := len(w.got())
+		pass(time.Minute)
+		if d := w.deliveries(ev.ID); len(d) != 1 || d[0].State != gatehouse.DeliveryDead || !strings.Contains(d[0].Error, "gone") || len(w.got()) != n {
+			t.Errorf("an endpoint that was deleted: %+v, %d more requests", d, len(w.got())-n)
+		}
+	})
+}
+
+// TestSilentEndpoint: an endpoint that does not answer holds up neither alerts nor, for long, another endpoint, and gets everything once it
+// answers again.
+func TestSilentEndpoint(t *testing.T) {
+	inBubble(t, poll, func(t *testing.T, w *world) {
+		for _, name := range []string{"dead", "well"} {
+			e := gatehouse.WebhookEndpoint{ID: "whe_" + name, Organization: "org-a", Project: "proj_" + name, URL: "https://" + name + ".example.com", EventTypes: []string{"response.completed"}, Secret: "sealed://new"}
+			w.change(func(tx *store.Tx) error { return tx.CreateWebhookEndpoint(&e) })
+		}
+		to := func(host string) (n int) {
+			for _, r := range w.got() {
+				if strings.Contains(r.url, host) {
+					n++
+				}
+			}
+			return n
+		}
+		raise := func(project, id string) {
+			t.Helper()
+			ev := gatehouse.WorkEvent(&gatehouse.Work{ID: id, Kind: gatehouse.WorkResponse, Organization: "org-a", Project: project}, "completed", gatehouse.MillisOf(time.Now()))
+			if _, err := w.db.RaiseProjectEvent(t.Context(), ev); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.silent("dead.example.com", true)
+		for i := range 100 {
+			raise("proj_dead", fmt.Sprintf("resp_%d", i))
+		}
+		w.d.Wake()
+		pass(time.Second) // all there is room for waits for an answer
+		if n := to("dead"); n != atOnce {
+			t.Errorf("%d requests to the dead endpoint, want %d", n, atOnce)
+		}
+		w.raise("alch_hook")
+		pass(time.Second)
+		if to("hooks") != 1 {
+			t.Error("an alert waits for an endpoint")
+		}
+		raise("proj_well", "resp_well")
+		w.d.Wake()
+		pass(tryTimeout + 2*time.Second)
+		if to("well") != 1 {
+			t.Error("an endpoint waits for another for longer than a try lasts")
+		}
+		pass(time.Minute)
+		if n := to("dead"); n > atOnce+4 {
+			t.Errorf("%d requests to the dead endpoint in a minute, want a few", n)
+		}
+		w.silent("dead.example.com", false)
+		pass(6 * time.Hour)
+		got := map[string]bool{}
+		for _, r := range w.got() {
+			if strings.Contains(r.url, "dead") && r.at > 80*time.Second {
+				got[string(r.body)] = true
+			}
+		}
+		if len(got) != 100 {
+			t.Errorf("%d of 100 events arrived", len(got))
 		}
 	})
 }

@@ -202,6 +202,12 @@ func testEntities(t *testing.T, db *store.DB) {
 				t.Errorf("raised %v, %v", raised, err)
 			}
 		}
+		for endpoints, want := range map[bool]int{false: 0, true: 2} {
+			claimed, err := db.ClaimDeliveries(t.Context(), store.DeliveryClaim{Now: 6, Until: 7, Limit: 9, Endpoints: endpoints})
+			if err != nil || len(claimed) != want {
+				t.Errorf("claimed with endpoints %v: %+v, %v; want %d", endpoints, claimed, err, want)
+			}
+		}
 		if raised, err := db.RaiseProjectEvent(t.Context(), &gatehouse.ProjectEvent{ID: "evt_2", Organization: "org-a", Project: "proj_hooks", Type: "video.failed", Data: []byte(`{}`)}); err != nil || raised {
 			t.Errorf("nobody asks: %v, %v", raised, err)
 		}
