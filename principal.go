@@ -148,6 +148,8 @@ type Principal struct {
 	Within string
 	// Once is set where the call has an Idempotency-Key.
 	Once *Once
+	// IfVersion are the versions of its subject that a change is for; none: whatever it is by now.
+	IfVersion []string
 }
 
 // Once is what keeps a call from being made twice: the name its caller gave it, and a hash of what is asked.

@@ -83,6 +83,9 @@ func (s *Service) change(ctx context.Context, who *gatehouse.Principal, r reach,
 		if err := fn(tx); err != nil {
 			return err
 		}
+		if err := unlessChanged(tx, who); err != nil {
+			return err
+		}
 		return noteOnce(tx, who)
 	})
 	if err != nil {

@@ -70,6 +70,8 @@ type API struct {
 	cfg   Config
 	mux   *http.ServeMux
 	table []Route
+	// versioned are the paths of objects that bear a version.
+	versioned map[string]bool
 	// accepts limits who tries to accept invites.
 	accepts *limit.Buckets[netip.Addr]
 	calls   *limit.Buckets[string] // by key: whoever has one does not keep the database from the others
@@ -111,6 +113,7 @@ func New(cfg Config) *API {
 	}
 	a := &API{cfg: cfg, mux: http.NewServeMux(), accepts: newAccepts(), calls: limit.New[string](limit.Config{Burst: cfg.CallsPerMinute, Per: time.Minute, MaxKeys: 1 << 12})}
 	a.routes()
+	a.versioned = versioned(a.table)
 	return a
 }
 
@@ -210,9 +213,18 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, record *gatehouse.Re
 	c := &call{Request: r, who: who, w: w.Header(), status: http.StatusOK}
 	ctx, stop := context.WithTimeout(r.Context(), answerTime(r))
 	defer stop()
-	if name := r.Header.Get("Idempotency-Key"); name != "" && r.Method == http.MethodPost {
+	_, path, _ := strings.Cut(r.Pattern, " ")
+	if r.Method != http.MethodGet {
+		if who.IfVersion, err = a.ifMatch(r, path); err != nil {
+			return nil, 0, err
+		}
+	}
+	switch name := r.Header.Get("Idempotency-Key"); {
+	case name != "" && r.Method == http.MethodPost:
 		answer, err = a.once(ctx, c, rt, name)
-	} else {
+	case r.Method == http.MethodGet && a.versioned[path]:
+		answer, err = a.readVersioned(ctx, c, rt, path)
+	default:
 		answer, err = rt.handler(ctx, c)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -19,6 +19,21 @@ type AuditFilter struct {
 	From, Until gatehouse.Millis
 }
 
+// LastEvent returns the id of the last event about a subject, "" where there is none.
+func (tx *Tx) LastEvent(organization, subject string) (string, error) {
+	// The clocks of nodes differ: of the latest by the clock, the last is the one that was written last.
+	const query = `SELECT seq, id FROM events WHERE organization = $1 AND subject_id = $2 AND subject_id <> '' ORDER BY at DESC, id DESC LIMIT 20`
+	type event struct {
+		seq int64
+		id  string
+	}
+	list, err := all(tx, "events", func(r row, e *event) error { return r.Scan(&e.seq, &e.id) }, query, organization, subject)
+	if err != nil || len(list) == 0 {
+		return "", err
+	}
+	return slices.MaxFunc(list, func(a, b event) int { return cmp.Compare(a.seq, b.seq) }).id, nil
+}
+
 // actorColumn returns where an actor's id stands.
 func actorColumn(id string) string {
 	switch {

@@ -282,6 +282,7 @@ func useEverything(t *testing.T, db *DB) {
 		noted(tx.CountActiveOwners(""))
 		noted(tx.CountActiveAdminKeys(""))
 		noted(tx.LastSeq())
+		noted(tx.LastEvent("org-1", "key_1"))
 		noted(tx.EventsAfter(0, 1))
 		for _, f := range []AuditFilter{{}, {Types: []string{"t"}}, {Projects: []string{"p"}}, {Subjects: []string{"s"}}, {Actors: []string{"key_1"}}, {Actors: []string{"user-1"}}, {Actors: []string{"svc_acct_1"}},
 			{Types: []string{"t"}, Projects: []string{"p"}, Subjects: []string{"s"}, Actors: []string{"key_1"}, From: 1, Until: 2}} {

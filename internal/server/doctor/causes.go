@@ -79,6 +79,7 @@ var Requests = []Cause{
 	{"400", "idempotency_key_reused", "", "an Idempotency-Key came with another path or body than before", "a new Idempotency-Key for each call; the same only to repeat it (docs/api.md)"},
 	{"409", "idempotency_in_progress", "", "a call with the same Idempotency-Key has not been answered yet", "repeat it in a moment: it gets that call's answer"},
 	{"409", "idempotency_answer_lost", "", "a call was repeated that was made before, and whose answer held a secret or was interrupted", "read what is there: the message names it; delete it and call with a new Idempotency-Key if its secret did not arrive"},
+	{"409", "changed_meanwhile", "", "a change with `If-Match`, and somebody else changed the object since it was read", "read it again, and make your change to that"},
 	{"409", "manifest_changed", "", "`apply --if-unchanged` (or `If-Match`) found that somebody else changed the organization since the manifest was exported", "export it again, and make your changes to that"},
 	{"400", "webhook_test_failed", "", "the test event of a webhook endpoint got no answer", "the message says why; the host must be reached from Gatehouse over https, and a private one be listed under `private_upstreams`"},
 	{"409", "provider_in_use", "", "a workload identity provider is to be deleted that still has federation rules", "delete its rules first: the message names one"},
