@@ -276,13 +276,18 @@ func (d *Deliverer) sendEvent(ctx context.Context, v *gatehouse.AlertDelivery) e
 	if !d.mayTry(e.ID) {
 		return failed("the endpoint did not answer a moment ago")
 	}
+	began := d.cfg.Now()
 	status, err := d.endpoint(ctx, v.ID, ev, e)
-	d.heard(e.ID, status != 0)
+	d.heard(e.ID, status != 0 || d.cfg.Now().Sub(began) < longTry)
 	return err
 }
 
-// silence is how long an endpoint that did not answer is left alone; longer than a try lasts.
-const silence = 30 * time.Second
+// An endpoint that did not answer within longTry is left alone for silence, which is longer than a try lasts. One that refuses at once takes
+// nobody's time.
+const (
+	longTry = 2 * time.Second
+	silence = 30 * time.Second
+)
 
 // mayTry reports whether an endpoint may be called: of one that did not answer, a message at a time finds out whether it does again, so that
 // one endpoint does not take the time of all.
@@ -300,7 +305,7 @@ func (d *Deliverer) mayTry(endpoint string) bool {
 	return true
 }
 
-// heard notes whether an endpoint answered, whatever it said.
+// heard notes whether an endpoint answered, whatever it said, or said at once that it does not.
 func (d *Deliverer) heard(endpoint string, answered bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -302,6 +302,12 @@ func TestEndpoint(t *testing.T) {
 				t.Errorf("test: %d, %v, want %d", got, err, status)
 			}
 		}
+		before := len(w.got()) // who refuses at once is tried as anybody
+		ev = raise("resp_3")
+		pass(10 * time.Second)
+		if d := w.deliveries(ev.ID); len(w.got()) != before+2 || !strings.Contains(d[0].Error, "connection refused") {
+			t.Errorf("refused at once: %d tries, %+v", len(w.got())-before, d)
+		}
 		w.answers(func(int) (int, http.Header) { return http.StatusInternalServerError, nil })
 		ev = raise("resp_2")
 		pass(time.Second)
