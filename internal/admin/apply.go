@@ -32,6 +32,9 @@ type Manifest struct {
 	Alerts       ManifestAlerts        `yaml:"alerts" json:"alerts,omitzero"`
 	// IdentityProviders are issuers of tokens that workloads elsewhere present.
 	IdentityProviders []ManifestIdentityProvider `yaml:"identity_providers" json:"identity_providers,omitempty"`
+	// ExternalKeys and ExternalStorage are in cloud accounts of the organization's.
+	ExternalKeys    []ManifestExternalKey     `yaml:"external_keys" json:"external_keys,omitempty"`
+	ExternalStorage []ManifestExternalStorage `yaml:"external_storage" json:"external_storage,omitempty"`
 }
 
 // ManifestUpstream declares an upstream.
@@ -355,6 +358,9 @@ func (a *application) run(m *Manifest, prune bool) error {
 		}
 	}
 	if err := a.identityProviders(m.IdentityProviders); err != nil {
+		return err
+	}
+	if err := a.externals(m); err != nil {
 		return err
 	}
 	return a.credits(m.Credits)

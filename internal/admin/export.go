@@ -146,7 +146,7 @@ func (x *exporter) names() (err error) {
 // manifest puts together everything.
 func (x *exporter) manifest() (*Manifest, error) {
 	m := &Manifest{}
-	for _, part := range []func(*Manifest) error{x.organization, x.people, x.routing, x.projectsOf, x.money, x.priced, x.credits, x.alerts, x.federation} {
+	for _, part := range []func(*Manifest) error{x.organization, x.people, x.routing, x.projectsOf, x.money, x.priced, x.credits, x.alerts, x.federation, x.external} {
 		if err := part(m); err != nil {
 			return nil, err
 		}

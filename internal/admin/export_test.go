@@ -74,6 +74,10 @@ prices:
 alerts:
   channels: [{name: hook, kind: webhook, url: https://hooks.example.com/x}, {name: chat, kind: slack, url: env://SLACK_API_KEY, disabled: true}]
   rules: [{name: spikes, kind: spend_spike, per: [key], factor: 2.5, projects: [shop], channels: [hook], quiet: 12h, suspend: key}, {name: waking, kind: waking_key, days: 100, disabled: true}]
+external_keys:
+- {name: kms, type: aws, purpose: ekm, settings: {role_arn: "arn:aws:iam::123456789012:role/r", kms_arn: "arn:aws:kms:eu-west-1:123456789012:key/k", external_id: e}}
+external_storage:
+- {project: shop, type: aws, settings: {bucket: b, role_arn: "arn:aws:iam::123456789012:role/r"}}
 identity_providers:
 - name: ci
   issuer: https://token.example.com
@@ -112,7 +116,7 @@ func TestExportChangesNothing(t *testing.T) {
 		kinds[i.Kind] = true
 	}
 	for _, kind := range []string{"organization", "certificate", "role", "user", "group", "group_user", "role_assignment", "member", "project", "service_account", "resource", "upstream", "deployment", "limit", "budget",
-		"credits", "credit_grant", "price", "alert_channel", "alert_rule", "spend_limit", "spend_alert", "identity_provider", "federation_rule"} {
+		"credits", "credit_grant", "price", "alert_channel", "alert_rule", "spend_limit", "spend_alert", "identity_provider", "federation_rule", "external_key", "external_storage"} {
 		if !kinds[kind] {
 			t.Errorf("the manifest makes no %s, and proves nothing for it", kind)
 		}
