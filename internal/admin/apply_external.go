@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -34,7 +35,7 @@ func (a *application) externals(m *Manifest) error {
 		if err != nil {
 			return err
 		}
-		want = append(want, gatehouse.External{Kind: gatehouse.ExternalStorage, Project: projects[0], Provider: w.Type, Settings: w.Settings, Status: "pending"})
+		want = append(want, gatehouse.External{Kind: gatehouse.ExternalStorage, Project: projects[0], Provider: w.Type, Settings: w.Settings})
 	}
 	if len(want) == 0 {
 		return nil
@@ -49,8 +50,8 @@ func (a *application) externals(m *Manifest) error {
 	}
 	for i := range want {
 		e := &want[i]
-		prefix := map[gatehouse.ExternalKind]string{gatehouse.ExternalKey: "external_keys.", gatehouse.ExternalStorage: "external_storage."}[e.Kind]
-		if err := e.Check(prefix); err != nil {
+		what := "external_" + string(e.Kind)
+		if err := e.Check(what + "."); err != nil {
 			return err
 		}
 		if slices.ContainsFunc(have, func(h gatehouse.External) bool {
@@ -58,20 +59,12 @@ func (a *application) externals(m *Manifest) error {
 		}) {
 			continue
 		}
-		e.Organization, e.CreatedAt, e.ID = a.who.Organization, a.tx.Now, gatehouse.NewID(gatehouse.PrefixExternalKey)
-		ev := gatehouse.Event{Type: "external_key.registered", Project: e.Project, Subject: gatehouse.SubjectExternal}
-		kind, name := "external_key", e.Name
-		if e.Kind == gatehouse.ExternalStorage {
-			ev.Type, kind, e.ID = "external_storage.registered", "external_storage", gatehouse.NewID(gatehouse.PrefixStorage)
-		}
-		if name == "" {
-			name = e.ID
-		}
-		ev.SubjectID, ev.Change = e.ID, detail(map[string]any{"name": e.Name, "type": e.Provider, "settings": e.Settings})
+		ev := registered(e)
+		e.Organization, e.CreatedAt = a.who.Organization, a.tx.Now
 		if err := a.tx.CreateExternal(e); err != nil {
 			return err
 		}
-		a.tell("create", kind, name, nil, ev)
+		a.tell("create", what, cmp.Or(e.Name, e.ID), nil, ev)
 		have = append(have, *e)
 	}
 	return nil

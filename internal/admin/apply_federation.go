@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"slices"
+	"strings"
 
 	"gatehouse"
 	"gatehouse/internal/store"
@@ -178,4 +179,50 @@ func (a *application) federationRule(p *gatehouse.IdentityProvider, w *ManifestF
 		return nil, err
 	}
 	return r, r.Check()
+}
+
+// federation exports what identityProviders declares.
+func (x *exporter) federation(m *Manifest) error {
+	list, err := everyPage(func(p store.Page) ([]gatehouse.IdentityProvider, bool, error) {
+		return x.tx.IdentityProviders(x.who.Organization, p)
+	}, func(p *gatehouse.IdentityProvider) string { return p.ID })
+	if err != nil {
+		return err
+	}
+	taken := map[string]bool{}
+	for i := range list {
+		p := &list[i]
+		if taken[p.Name] {
+			continue // a manifest knows a provider by its name
+		}
+		taken[p.Name] = true
+		out := ManifestIdentityProvider{Name: p.Name, Issuer: p.Issuer, Audience: p.Audience, Description: p.Description, Disabled: p.Disabled, DiscoveryURL: p.Verification.DiscoveryURL, JWKS: string(p.Verification.JWKS)}
+		for _, t := range p.Transformations {
+			out.Transformations = append(out.Transformations, ManifestTransformation(t))
+		}
+		rules, err := everyPage(func(page store.Page) ([]gatehouse.FederationRule, bool, error) {
+			return x.tx.FederationRules(p.ID, "", page)
+		}, func(r *gatehouse.FederationRule) string { return r.ID })
+		if err != nil {
+			return err
+		}
+		declared := []ManifestFederationRule{}
+		for _, r := range rules {
+			project := x.projectName[r.Project]
+			account := r.ServiceAccount
+			if in := x.accounts[r.Project]; project == "" || !slices.ContainsFunc(in, func(a gatehouse.ServiceAccount) bool { return a.ID == account }) {
+				continue
+			}
+			if name := x.accountName[account]; name != account {
+				account = strings.TrimPrefix(name, project+"/")
+			}
+			declared = append(declared, ManifestFederationRule{Project: project, ServiceAccount: account, Matchers: r.Matchers, Name: r.Name, Description: r.Description, Disabled: r.Disabled, Scopes: r.Scopes})
+		}
+		if len(declared) == len(rules) {
+			out.Rules = &declared
+		}
+		m.IdentityProviders = append(m.IdentityProviders, out)
+	}
+	slices.SortStableFunc(m.IdentityProviders, func(a, b ManifestIdentityProvider) int { return strings.Compare(a.Name, b.Name) })
+	return nil
 }

@@ -23,7 +23,7 @@ const versionLine = "# version "
 
 // exportHead says at the top of an exported manifest what is not in it.
 const exportHead = `# The manifest of this installation. Applying it here changes nothing (gatehouse apply -f FILE --dry-run).
-# Not in it: API keys, admin keys and invites, whose secrets exist once; the values of sealed secrets; external keys and storage; what
+# Not in it: API keys, admin keys and invites, whose secrets exist once; the values of sealed secrets; webhook endpoints of projects; what
 # was spent, archived and removed.
 `
 
@@ -582,51 +582,6 @@ func (x *exporter) alerts(m *Manifest) error {
 	}
 	slices.SortStableFunc(m.Alerts.Channels, func(a, b AlertChannelSpec) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortStableFunc(m.Alerts.Rules, func(a, b AlertRuleSpec) int { return strings.Compare(a.Name, b.Name) })
-	return nil
-}
-
-func (x *exporter) federation(m *Manifest) error {
-	list, err := everyPage(func(p store.Page) ([]gatehouse.IdentityProvider, bool, error) {
-		return x.tx.IdentityProviders(x.who.Organization, p)
-	}, func(p *gatehouse.IdentityProvider) string { return p.ID })
-	if err != nil {
-		return err
-	}
-	taken := map[string]bool{}
-	for i := range list {
-		p := &list[i]
-		if taken[p.Name] {
-			continue // a manifest knows a provider by its name
-		}
-		taken[p.Name] = true
-		out := ManifestIdentityProvider{Name: p.Name, Issuer: p.Issuer, Audience: p.Audience, Description: p.Description, Disabled: p.Disabled, DiscoveryURL: p.Verification.DiscoveryURL, JWKS: string(p.Verification.JWKS)}
-		for _, t := range p.Transformations {
-			out.Transformations = append(out.Transformations, ManifestTransformation(t))
-		}
-		rules, err := everyPage(func(page store.Page) ([]gatehouse.FederationRule, bool, error) {
-			return x.tx.FederationRules(p.ID, "", page)
-		}, func(r *gatehouse.FederationRule) string { return r.ID })
-		if err != nil {
-			return err
-		}
-		declared := []ManifestFederationRule{}
-		for _, r := range rules {
-			project := x.projectName[r.Project]
-			account := r.ServiceAccount
-			if in := x.accounts[r.Project]; project == "" || !slices.ContainsFunc(in, func(a gatehouse.ServiceAccount) bool { return a.ID == account }) {
-				continue
-			}
-			if name := x.accountName[account]; name != account {
-				account = strings.TrimPrefix(name, project+"/")
-			}
-			declared = append(declared, ManifestFederationRule{Project: project, ServiceAccount: account, Matchers: r.Matchers, Name: r.Name, Description: r.Description, Disabled: r.Disabled, Scopes: r.Scopes})
-		}
-		if len(declared) == len(rules) {
-			out.Rules = &declared
-		}
-		m.IdentityProviders = append(m.IdentityProviders, out)
-	}
-	slices.SortStableFunc(m.IdentityProviders, func(a, b ManifestIdentityProvider) int { return strings.Compare(a.Name, b.Name) })
 	return nil
 }
 

@@ -11,13 +11,7 @@ import (
 // CreateExternal registers an external key or storage, whose kind, provider, settings and, of a storage, project are filled in.
 func (s *Service) CreateExternal(ctx context.Context, who *gatehouse.Principal, e *gatehouse.External) error {
 	e.Organization = who.Organization
-	ev := gatehouse.Event{Type: "external_key.registered", Project: e.Project, Subject: gatehouse.SubjectExternal}
-	e.ID = gatehouse.NewID(gatehouse.PrefixExternalKey)
-	if e.Kind == gatehouse.ExternalStorage {
-		ev.Type, e.ID, e.Status = "external_storage.registered", gatehouse.NewID(gatehouse.PrefixStorage), "pending"
-	}
-	ev.SubjectID, ev.Change = e.ID, detail(map[string]any{"name": e.Name, "type": e.Provider, "settings": e.Settings})
-	_, err := s.change(ctx, who, widens, ev, func(tx *store.Tx) error {
+	_, err := s.change(ctx, who, widens, registered(e), func(tx *store.Tx) error {
 		if e.Kind == gatehouse.ExternalStorage {
 			if _, err := s.activeProject(tx, who, e.Project); err != nil {
 				return err
@@ -27,6 +21,17 @@ func (s *Service) CreateExternal(ctx context.Context, who *gatehouse.Principal, 
 		return tx.CreateExternal(e)
 	})
 	return err
+}
+
+// registered makes an external key or storage a new one, and returns the event that it is registered.
+func registered(e *gatehouse.External) gatehouse.Event {
+	prefix := gatehouse.PrefixExternalKey
+	if e.Kind == gatehouse.ExternalStorage {
+		prefix, e.Status = gatehouse.PrefixStorage, "pending"
+	}
+	e.ID = gatehouse.NewID(prefix)
+	return gatehouse.Event{Type: "external_" + string(e.Kind) + ".registered", Project: e.Project, Subject: gatehouse.SubjectExternal, SubjectID: e.ID,
+		Change: detail(map[string]any{"name": e.Name, "type": e.Provider, "settings": e.Settings})}
 }
 
 // DeleteExternal forgets an external key or storage. What is in the cloud account stays as it is.

@@ -317,7 +317,6 @@ func (a *API) refusal(h http.Header, record *gatehouse.Request, err error) (int,
 // body reads the request's JSON into a T: one object, no unknown, repeated or differently spelled fields. An empty body is an empty
 // object, because clients send none where every field is optional.
 func body[T any](c *call) (*T, error) {
-	var v T
 	text, err := io.ReadAll(http.MaxBytesReader(nil, c.Body, maxBody))
 	if err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -325,6 +324,12 @@ func body[T any](c *call) (*T, error) {
 		}
 		return nil, &gatehouse.Error{Kind: gatehouse.Invalid, Message: "The request body could not be read.", Err: err}
 	}
+	return decoded[T](text)
+}
+
+// decoded reads a T as body does.
+func decoded[T any](text []byte) (*T, error) {
+	var v T
 	if len(text) == 0 {
 		return &v, nil
 	}

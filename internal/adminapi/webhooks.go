@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/go-json-experiment/json"
-
 	"gatehouse"
 	"gatehouse/internal/admin"
 	"gatehouse/internal/store"
@@ -39,7 +37,7 @@ func (r *endpointRequest) update() admin.EndpointUpdate {
 	return admin.EndpointUpdate{Name: optional(r.Name), URL: optional(r.URL), EventTypes: optional(r.EventTypes)}
 }
 
-// Webhooks answers what a project asks of its webhook endpoints, and with no id and the action "types" which events there are. The
+// Webhooks answers what a project asks of its webhook endpoints, and which events there are. The
 // gateway has authenticated who asks, and that their scopes cover it.
 type Webhooks struct {
 	Admin *admin.Service
@@ -47,56 +45,47 @@ type Webhooks struct {
 	Test func(ctx context.Context, e *gatehouse.WebhookEndpoint, eventType string) (status int, err error)
 }
 
-// Serve answers one call: the method, and the id and the action of its path, "" for none.
-func (s *Webhooks) Serve(ctx context.Context, who *gatehouse.Principal, method, id, action string, query url.Values, body []byte) (any, error) {
-	switch {
-	case action == "types":
+// Serve answers one call: the operation by its name in the table of operations, and the id of its path, "" for none.
+func (s *Webhooks) Serve(ctx context.Context, who *gatehouse.Principal, op, id string, query url.Values, body []byte) (any, error) {
+	switch op {
+	case "webhook_event_types.list":
 		return struct {
 			Object string   `json:"object"`
 			Data   []string `json:"data"`
 		}{"list", gatehouse.WebhookEventTypes}, nil
-	case id == "" && method == http.MethodGet:
+	case "webhook_endpoints.list":
 		c := &call{Request: &http.Request{URL: &url.URL{RawQuery: query.Encode()}}}
 		return listed(c, true, func(page store.Page) ([]gatehouse.WebhookEndpoint, bool, error) {
 			return s.Admin.Endpoints(ctx, who, page)
 		}, showEndpoint)
-	case id == "":
+	case "webhook_endpoints.create":
 		return s.create(ctx, who, body)
-	case action == "rotate_secret":
+	case "webhook_endpoints.rotate_secret":
 		return s.rotate(ctx, who, id, body)
-	case action == "test":
+	case "webhook_endpoints.test":
 		return s.test(ctx, who, id, body)
-	case method == http.MethodDelete:
+	case "webhook_endpoints.delete":
 		if err := s.Admin.DeleteEndpoint(ctx, who, id); err != nil {
 			return nil, err
 		}
 		return deleted{Object: "webhook_endpoint.deleted", ID: id, Deleted: true}, nil
-	case method == http.MethodPost:
-		var req endpointRequest
-		if err := decoded(body, &req); err != nil {
+	case "webhook_endpoints.update":
+		req, err := decoded[endpointRequest](body)
+		if err != nil {
 			return nil, err
 		}
 		e, err := s.Admin.UpdateEndpoint(ctx, who, id, req.update())
 		return shown(e, err, showEndpoint)
+	case "webhook_endpoints.retrieve":
+		e, err := s.Admin.Endpoint(ctx, who, id)
+		return shown(e, err, showEndpoint)
 	}
-	e, err := s.Admin.Endpoint(ctx, who, id)
-	return shown(e, err, showEndpoint)
-}
-
-// decoded reads a body as the administration does.
-func decoded[T any](body []byte, v *T) error {
-	if len(body) == 0 {
-		return nil
-	}
-	if err := json.Unmarshal(body, v, json.RejectUnknownMembers(true)); err != nil {
-		return bodyError(err)
-	}
-	return nil
+	return nil, &gatehouse.Error{Kind: gatehouse.NotFound, Message: "Unknown operation " + op + "."}
 }
 
 func (s *Webhooks) create(ctx context.Context, who *gatehouse.Principal, body []byte) (any, error) {
-	var req endpointRequest
-	if err := decoded(body, &req); err != nil {
+	req, err := decoded[endpointRequest](body)
+	if err != nil {
 		return nil, err
 	}
 	for _, f := range []struct {
@@ -117,10 +106,10 @@ func (s *Webhooks) create(ctx context.Context, who *gatehouse.Principal, body []
 }
 
 func (s *Webhooks) rotate(ctx context.Context, who *gatehouse.Principal, id string, body []byte) (any, error) {
-	var req struct {
+	req, err := decoded[struct {
 		Keep *bool `json:"keep_old_secret_active_for_24_hours"`
-	}
-	if err := decoded(body, &req); err != nil {
+	}](body)
+	if err != nil {
 		return nil, err
 	}
 	e, minted, err := s.Admin.RotateEndpoint(ctx, who, id, optional(req.Keep))
@@ -142,10 +131,10 @@ type endpointTest struct {
 }
 
 func (s *Webhooks) test(ctx context.Context, who *gatehouse.Principal, id string, body []byte) (any, error) {
-	var req struct {
+	req, err := decoded[struct {
 		EventType string `json:"event_type"`
-	}
-	if err := decoded(body, &req); err != nil {
+	}](body)
+	if err != nil {
 		return nil, err
 	}
 	if err := required("event_type", req.EventType != ""); err != nil {

@@ -55,9 +55,9 @@ type Config struct {
 	WorkSeen func(id string, r work.Report)
 	// WorkEnded is told of work that ended with the answer that began it, and with which status. It must not block. nil: nobody is.
 	WorkEnded func(w *gatehouse.Work, status string)
-	// Webhooks answers what a project asks of its webhook endpoints: the method, the id and the action of the path ("" for none), the
+	// Webhooks answers what a project asks of its webhook endpoints: the name of the operation, the id of the path ("" for none), the
 	// query and the body. nil: there are none.
-	Webhooks func(ctx context.Context, who *gatehouse.Principal, method, id, action string, query url.Values, body []byte) (any, error)
+	Webhooks func(ctx context.Context, who *gatehouse.Principal, op, id string, query url.Values, body []byte) (any, error)
 	// Mock returns where the built-in mock listens and the bearer token it demands, and starts it if need be.
 	Mock func() (url string, token secret.Text, err error)
 

@@ -98,21 +98,12 @@ func (x *exchange) webhooks() (any, error) {
 	if x.g.cfg.Webhooks == nil {
 		return nil, gatehouse.Errorf(gatehouse.NotFound, "There are no webhook endpoints here.")
 	}
-	_, action, _ := strings.Cut(x.call.Op.Name, ".")
-	switch action {
-	case "rotate_secret", "test":
-	case "list", "create", "retrieve", "update", "delete":
-		action = ""
-	}
-	if x.call.Op.Name == "webhook_event_types.list" {
-		action = "types"
-	}
 	// The path is one that the table has, and its id one that an object may have.
 	_, id, _ := strings.Cut(strings.TrimPrefix(x.call.Path, "/"), "/")
 	id, _, _ = strings.Cut(id, "/")
 	ctx, stop := context.WithTimeout(x.ctx, webhookTime)
 	defer stop()
-	return x.g.cfg.Webhooks(ctx, &x.id.Principal, x.r.Method, id, action, x.r.URL.Query(), x.body.data)
+	return x.g.cfg.Webhooks(ctx, &x.id.Principal, x.call.Op.Name, id, x.r.URL.Query(), x.body.data)
 }
 
 // webhookTime is how long a call about webhook endpoints may take: a test waits for the receiver.

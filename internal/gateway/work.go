@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"strings"
 	"time"
 
 	"gatehouse"
@@ -64,7 +63,7 @@ func (x *exchange) beginWork() {
 		x.settlement.UsageID = s.id
 		if x.g.cfg.WorkEnded != nil {
 			p := &x.id.Principal
-			x.g.cfg.WorkEnded(&gatehouse.Work{ID: strings.Clone(s.id), Kind: kind, Organization: p.Organization, Project: p.Project, UpstreamID: x.answer.upstream.ID}, s.status)
+			x.g.cfg.WorkEnded(&gatehouse.Work{ID: s.id, Kind: kind, Organization: p.Organization, Project: p.Project, UpstreamID: x.answer.upstream.ID}, s.status)
 		}
 		if kind != gatehouse.WorkResponse && kind != gatehouse.WorkRun {
 			if r, ok := work.Read(kind, s.id, &x.capture); ok {

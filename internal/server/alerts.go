@@ -127,7 +127,7 @@ func (s *Server) keepAlerts(ctx context.Context) {
 }
 
 // webhooks answers what a project asks of its webhook endpoints.
-func (s *Server) webhooks(ctx context.Context, who *gatehouse.Principal, method, id, action string, query url.Values, body []byte) (any, error) {
+func (s *Server) webhooks(ctx context.Context, who *gatehouse.Principal, op, id string, query url.Values, body []byte) (any, error) {
 	w := &adminapi.Webhooks{Admin: s.admin, Test: s.deliverer.Test}
-	return w.Serve(ctx, who, method, id, action, query, body)
+	return w.Serve(ctx, who, op, id, query, body)
 }
