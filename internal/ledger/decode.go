@@ -19,14 +19,16 @@ var errPayload = errors.New("record does not decode")
 // fields reads a payload from its front. The first field that is not there makes bad true and every later one zero.
 type fields struct {
 	b    []byte // what is left
-	all  string // the payload, which every text is a part of: one allocation for all of them
+	all  string // the payload, which every text is a part of: one allocation for all of them. Empty where seen is not nil
 	bad  bool
-	seen *windowsSeen // nil: nothing is remembered
+	seen *seen // nil: nothing is remembered
+	n    int   // texts read so far
 }
 
-// windowsSeen are the windows of the record before, and how they are written: most often the next record has the same.
-type windowsSeen struct {
-	raw   []byte
+// seen is the record before: most often the next one says the same but for its ids, and then it is the same memory.
+type seen struct {
+	texts [48]string // by their order in a record
+	raw   []byte     // its windows as they were written, and as they were read
 	node  string
 	chain *budget.Chain
 }
@@ -44,16 +46,21 @@ func (f *fields) flags() byte {
 }
 
 func (f *fields) number() int64 {
-	v, n := binary.Varint(f.b)
-	if n <= 0 {
-		f.bad, f.b = true, nil
-		return 0
-	}
-	f.b = f.b[n:]
-	return v
+	u := f.count()
+	return int64(u>>1) ^ -int64(u&1) // zig-zag, as binary.Varint has it
 }
 
+// count reads a number without a sign. Most are below 128, and then one byte.
 func (f *fields) count() uint64 {
+	if len(f.b) > 0 && f.b[0] < 0x80 {
+		v := uint64(f.b[0])
+		f.b = f.b[1:]
+		return v
+	}
+	return f.longCount()
+}
+
+func (f *fields) longCount() uint64 {
 	v, n := binary.Uvarint(f.b)
 	if n <= 0 {
 		f.bad, f.b = true, nil
@@ -77,12 +84,32 @@ func (f *fields) bytes() []byte {
 // text returns the next string. PostgreSQL stores neither NUL nor text that is not UTF-8; a client may have sent both, and one
 // such record must not stop all that follow it.
 func (f *fields) text() string {
-	n := len(f.bytes())
-	if f.bad {
+	raw := f.bytes()
+	k := f.n
+	f.n++
+	if len(raw) == 0 {
 		return ""
 	}
-	end := len(f.all) - len(f.b)
-	s := f.all[end-n : end]
+	if f.seen == nil {
+		end := len(f.all) - len(f.b)
+		return storable(f.all[end-len(raw) : end])
+	}
+	if k >= len(f.seen.texts) {
+		return storable(string(raw))
+	}
+	before := &f.seen.texts[k]
+	if *before != string(raw) {
+		s := string(raw)
+		if *before = storable(s); *before != s {
+			s, *before = *before, "" // what was written is not what is kept
+			return s
+		}
+	}
+	return *before
+}
+
+// storable returns s without what a database would refuse.
+func storable(s string) string {
 	if strings.IndexByte(s, 0) >= 0 {
 		s = strings.ReplaceAll(s, "\x00", "\uFFFD")
 	}
@@ -154,6 +181,8 @@ func (f *fields) charge(c *Charge, version byte) {
 		f.b = f.b[len(f.seen.raw):]
 		return
 	}
+	texts := f.n
+	defer func() { f.n = texts }() // what follows has its place whether these were read or not
 	raw := f.b
 	n := f.count()
 	if n > maxBudgets {
@@ -162,6 +191,7 @@ func (f *fields) charge(c *Charge, version byte) {
 	if n == 0 || f.bad {
 		return
 	}
+	f.n = len(seen{}.texts) // they are remembered together
 	c.node = f.text()
 	windows := make([]gatehouse.BudgetWindow, n)
 	for i := range windows {
@@ -169,7 +199,7 @@ func (f *fields) charge(c *Charge, version byte) {
 	}
 	c.chain = &budget.Chain{Windows: windows}
 	if f.seen != nil && !f.bad {
-		*f.seen = windowsSeen{append(f.seen.raw[:0], raw[:len(raw)-len(f.b)]...), c.node, c.chain}
+		f.seen.raw, f.seen.node, f.seen.chain = append(f.seen.raw[:0], raw[:len(raw)-len(f.b)]...), c.node, c.chain
 	}
 }
 
@@ -235,7 +265,7 @@ type settledRecord struct {
 
 // decoder reads one record after another into memory that it uses again. What it returned is good until reset.
 type decoder struct {
-	seen  windowsSeen
+	seen  seen
 	taken int
 	slots []*decoded
 }
@@ -274,8 +304,7 @@ func (d *decoder) reset() {
 
 // settled reads the payload of a settled record.
 func (d *decoder) settled(payload []byte, version byte) (settledRecord, error) {
-	f := fieldsOf(payload)
-	f.seen = &d.seen
+	f := fields{b: payload, seen: &d.seen}
 	flags := f.flags()
 	slot := d.slot()
 	var c Charge

@@ -296,7 +296,22 @@ func (e *entry) settled(d *decoder, rec frame, table *prices.Table) error {
 func (d *drainer) batchOf(entries []entry) store.Batch {
 	b := store.Batch{Usage: slices.Grow(d.usage[:0], len(entries)), Requests: slices.Grow(d.requests[:0], len(entries))}
 	d.usage, d.requests = b.Usage, b.Requests
-	var ip, network string // most often the next request comes from the same address
+	var key, ip, network string // most often the next request is of the same key and comes from the same address
+	var last, seen gatehouse.Millis
+	use := func() {
+		if key == "" {
+			return
+		}
+		if b.LastUsed == nil {
+			b.LastUsed, b.Networks = map[string]gatehouse.Millis{}, map[store.NetworkUse]gatehouse.Millis{}
+		}
+		b.LastUsed[key] = max(b.LastUsed[key], last)
+		if network != "" && seen != 0 {
+			use := store.NetworkUse{Key: key, Network: network}
+			b.Networks[use] = max(b.Networks[use], seen)
+		}
+		last, seen = 0, 0
+	}
 	for i := range entries {
 		e := &entries[i]
 		if e.usage != nil {
@@ -306,19 +321,15 @@ func (d *drainer) batchOf(entries []entry) store.Batch {
 			b.Requests = append(b.Requests, *e.request)
 		}
 		if e.key != "" {
-			if b.LastUsed == nil {
-				b.LastUsed = map[string]gatehouse.Millis{}
-			}
-			b.LastUsed[e.key] = max(b.LastUsed[e.key], e.lastUse)
-			if e.request != nil && e.request.IP != ip {
-				ip, network = e.request.IP, networkOf(e.request.IP)
-			}
-			if e.request != nil && network != "" {
-				if b.Networks == nil {
-					b.Networks = map[store.NetworkUse]gatehouse.Millis{}
+			if e.key != key || e.request != nil && e.request.IP != ip {
+				use()
+				key = e.key
+				if e.request != nil && e.request.IP != ip {
+					ip, network = e.request.IP, networkOf(e.request.IP)
 				}
-				use := store.NetworkUse{Key: e.key, Network: network}
-				b.Networks[use] = max(b.Networks[use], e.lastUse)
+			}
+			if last = max(last, e.lastUse); e.request != nil {
+				seen = max(seen, e.lastUse)
 			}
 		}
 		if e.object != nil && e.gone {
@@ -339,6 +350,7 @@ func (d *drainer) batchOf(entries []entry) store.Batch {
 			b.BatchInputs = append(b.BatchInputs, *e.batch)
 		}
 	}
+	use()
 	return b
 }
 
@@ -391,17 +403,26 @@ func (d *drainer) store(ctx context.Context) error {
 
 // settled tells the accounts that the database has what the batch settled.
 func (d *drainer) settled() {
+	var windows []gatehouse.BudgetWindow // most often the next request counts in the same
+	var sum gatehouse.NanoUSD
 	for i := range d.entries {
 		e := &d.entries[i]
 		if e.counts == 0 || (position{e.segment, e.offset}).before(d.own) {
 			continue
 		}
+		var of []gatehouse.BudgetWindow
 		if e.work != nil {
-			d.l.accounts.Recorded(e.work.Budgets, e.counts)
+			of = e.work.Budgets
 		} else {
-			d.l.accounts.Recorded(e.charge.Windows, e.counts)
+			of = e.charge.Windows
 		}
+		if len(windows) != len(of) || len(of) > 0 && &windows[0] != &of[0] {
+			d.l.accounts.Recorded(windows, sum)
+			windows, sum = of, 0
+		}
+		sum += e.counts
 	}
+	d.l.accounts.Recorded(windows, sum)
 }
 
 // quiet returns when nothing is being recorded, everything of earlier processes is, and keeps it so until release is called.

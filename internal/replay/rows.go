@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"unsafe"
 
 	"gatehouse"
 	"gatehouse/internal/store"
@@ -16,6 +17,7 @@ import (
 // Columns go by name, so a field that is added later is read by who knows it. The rest follows in JSON: it is rare.
 func (e *encoder) encodeBatch(b []byte, batch *store.Batch) []byte {
 	clear(e.texts)
+	e.last = 0
 	b = encodeRows(e, b, &usageColumns, batch.Usage)
 	b = encodeRows(e, b, &objectColumns, batch.Objects)
 	b = encodeRows(e, b, &deletedColumns, batch.Deleted)
@@ -62,43 +64,67 @@ var errFrame = errors.New("frame does not decode")
 
 // rowColumn is a field of a struct, or of a struct in it.
 type rowColumn struct {
-	name  string // its kind and its path: 's' for a text, 'n' for a whole number or a truth, 'j' for anything else, as a text of JSON
-	index []int
+	name   string // its kind and its path: 's' for a text, 'n' for a whole number or a truth, 'j' for anything else, as a text of JSON
+	index  []int
+	kind   reflect.Kind
+	offset uintptr // of the field in the row
+	id     bool    // no two rows have the same
 }
 
 var (
-	usageColumns   = columnsOf(reflect.TypeFor[gatehouse.Usage](), "", nil)
-	objectColumns  = columnsOf(reflect.TypeFor[gatehouse.Object](), "", nil)
-	deletedColumns = columnsOf(reflect.TypeFor[store.ObjectRef](), "", nil)
+	usageColumns   = columnsOf(reflect.TypeFor[gatehouse.Usage](), "", nil, 0)
+	objectColumns  = columnsOf(reflect.TypeFor[gatehouse.Object](), "", nil, 0)
+	deletedColumns = columnsOf(reflect.TypeFor[store.ObjectRef](), "", nil, 0)
 )
 
 // columnsOf lists the fields of a struct and of the structs in it.
-func columnsOf(t reflect.Type, path string, index []int) (out []rowColumn) {
+func columnsOf(t reflect.Type, path string, index []int, offset uintptr) (out []rowColumn) {
 	for i := range t.NumField() {
 		f := t.Field(i)
-		at := append(append([]int{}, index...), i)
-		switch f.Type.Kind() {
+		c := rowColumn{name: path + f.Name, index: append(append([]int{}, index...), i), kind: f.Type.Kind(), offset: offset + f.Offset}
+		switch c.kind {
 		case reflect.Struct:
-			out = append(out, columnsOf(f.Type, path+f.Name+".", at)...)
+			out = append(out, columnsOf(f.Type, c.name+".", c.index, c.offset)...)
+			continue
 		case reflect.String:
-			out = append(out, rowColumn{"s" + path + f.Name, at})
+			c.id = c.name == "ID"
+			c.name = "s" + c.name
 		case reflect.Int64, reflect.Bool:
-			out = append(out, rowColumn{"n" + path + f.Name, at})
+			c.name = "n" + c.name
 		default:
-			out = append(out, rowColumn{"j" + path + f.Name, at})
+			c.name = "j" + c.name
 		}
+		out = append(out, c)
 	}
 	return out
 }
 
 // encoder keeps what one encoding after another uses.
-type encoder struct{ texts map[string]uint64 }
+type encoder struct {
+	texts map[string]uint64 // the numbers of those that may come again
+	last  uint64            // number given
+	seen  []seenText
+	body  []byte
+}
+
+// seenText is what a column's row before had: most often the next one has the same.
+type seenText struct {
+	s string
+	n uint64
+}
 
 func (e *encoder) text(b []byte, s string) []byte {
 	if n, ok := e.texts[s]; ok {
 		return binary.AppendUvarint(b, n)
 	}
-	e.texts[s] = uint64(len(e.texts)) + 1
+	b = e.literal(b, s)
+	e.texts[s] = e.last
+	return b
+}
+
+// literal writes a text that was not written before.
+func (e *encoder) literal(b []byte, s string) []byte {
+	e.last++
 	b = append(b, 0)
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
@@ -112,22 +138,40 @@ func encodeRows[T any](e *encoder, b []byte, columns *[]rowColumn, rows []T) []b
 		b = e.text(b, (*columns)[i].name)
 	}
 	b = binary.AppendUvarint(b, uint64(len(rows)))
+	e.seen = append(e.seen[:0], make([]seenText, len(*columns))...)
 	for i := range rows {
-		row := reflect.ValueOf(&rows[i]).Elem()
+		row := unsafe.Pointer(&rows[i])
 		for j := range *columns {
-			switch f := row.FieldByIndex((*columns)[j].index); f.Kind() {
+			c := &(*columns)[j]
+			field := unsafe.Add(row, c.offset) // of the type that kind says: columnsOf read both off T
+			switch c.kind {
 			case reflect.String:
-				b = e.text(b, f.String())
-			case reflect.Bool:
-				n := int64(0)
-				if f.Bool() {
-					n = 1
+				s := *(*string)(field)
+				if c.id {
+					b = e.literal(b, s)
+					continue
 				}
-				b = binary.AppendVarint(b, n)
+				before := &e.seen[j]
+				if before.n == 0 || before.s != s {
+					b = e.text(b, s)
+					*before = seenText{s, e.texts[s]}
+					continue
+				}
+				b = binary.AppendUvarint(b, before.n)
+			case reflect.Bool:
+				n := byte(0)
+				if *(*bool)(field) {
+					n = 2 // as AppendVarint writes 1
+				}
+				b = append(b, n)
 			case reflect.Int64:
-				b = binary.AppendVarint(b, f.Int())
+				if n := *(*int64)(field); n != 0 {
+					b = binary.AppendVarint(b, n)
+				} else {
+					b = append(b, 0)
+				}
 			default:
-				text, err := json.Marshal(f.Interface())
+				text, err := json.Marshal(reflect.ValueOf(&rows[i]).Elem().FieldByIndex(c.index).Interface())
 				if err != nil {
 					panic("replay: " + err.Error()) // plain data, which always encodes
 				}

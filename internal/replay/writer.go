@@ -25,6 +25,7 @@ const (
 	// rowsSync is how long recorded rows may wait for their fsync. They are in the database already: they are lost only when power
 	// fails and the database is gone as well.
 	rowsSync = time.Second
+	maxKept  = 1 << 20 // bytes of an encoding whose memory is used again
 )
 
 // Config is what a Writer needs.
@@ -157,7 +158,11 @@ func (w *Writer) Recorded(b *store.Batch) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.append(kindRows, w.encoder.encodeBatch(nil, b), int64(len(b.Usage)))
+	body := w.encoder.encodeBatch(w.encoder.body[:0], b)
+	w.append(kindRows, body, int64(len(b.Usage)))
+	if w.encoder.body = body; cap(body) > maxKept {
+		w.encoder.body = nil
+	}
 	w.unsynced[0] = true
 }
 

@@ -38,47 +38,67 @@ type activityKey struct {
 }
 
 // tally adds measurements up for activity.
-type tally map[activityKey]*Activity
+type tally struct {
+	sums map[activityKey]*Activity
+	last whose
+	same [3]*Activity // the sums of last
+}
+
+// whose is who did something, and in which hour.
+type whose struct {
+	organization, project, key, model string
+	hour                              int64
+}
 
 // at returns the sum of a subject in the hour of at.
-func (t tally) at(kind gatehouse.AlertSubject, subject string, at gatehouse.Millis, organization, project, model string) *Activity {
+func (t *tally) at(kind gatehouse.AlertSubject, subject string, at gatehouse.Millis, organization, project, model string) *Activity {
 	key := activityKey{kind, subject, floor(int64(at), Hour)}
-	a := t[key]
+	a := t.sums[key]
 	if a == nil {
 		a = &Activity{Kind: kind, Subject: subject, Hour: gatehouse.Millis(key.hour), Organization: organization, Project: project, Model: model}
-		t[key] = a
+		t.sums[key] = a
 	}
 	return a
 }
 
-// each calls fn with the sums that something a key did counts in.
-func (t tally) each(at gatehouse.Millis, organization, project, key, model string, fn func(*Activity)) {
+// of returns the sums that something a key did counts in; nil stands for those that there are not.
+func (t *tally) of(at gatehouse.Millis, organization, project, key, model string) *[3]*Activity {
+	w := whose{organization, project, key, model, floor(int64(at), Hour)}
+	if t.last == w {
+		return &t.same
+	}
+	t.last, t.same = w, [3]*Activity{}
 	if key == "" || organization == "" {
-		return
+		return &t.same
 	}
-	fn(t.at(gatehouse.AboutKey, key, at, organization, project, ""))
+	t.same[0] = t.at(gatehouse.AboutKey, key, at, organization, project, "")
 	if project == "" {
-		return
+		return &t.same
 	}
-	fn(t.at(gatehouse.AboutProject, project, at, organization, project, ""))
+	t.same[1] = t.at(gatehouse.AboutProject, project, at, organization, project, "")
 	if model != "" {
-		fn(t.at(gatehouse.AboutModel, project+"/"+model, at, organization, project, model))
+		t.same[2] = t.at(gatehouse.AboutModel, project+"/"+model, at, organization, project, model)
 	}
+	return &t.same
 }
 
-func (t tally) usage(u *gatehouse.Usage) {
-	t.each(u.At, u.Organization, u.Project, u.Key, u.Model, func(a *Activity) {
+func (t *tally) usage(u *gatehouse.Usage) {
+	unpriced := !u.CostKnown && u.Units != (gatehouse.Units{})
+	for _, a := range t.of(u.At, u.Organization, u.Project, u.Key, u.Model) {
+		if a == nil {
+			continue
+		}
 		a.Cost += u.Cost
-		if !u.CostKnown && u.Units != (gatehouse.Units{}) {
+		if unpriced {
 			a.Unpriced++
 		}
-	})
+	}
 }
 
 // statusUnauthorized is what an upstream answers that refuses its credential.
 const statusUnauthorized = 401
 
-func (t tally) request(q *gatehouse.Request) {
+func (t *tally) request(q *gatehouse.Request) {
 	if q.Dialect == "admin" {
 		return
 	}
@@ -86,12 +106,15 @@ func (t tally) request(q *gatehouse.Request) {
 	if q.Deployment == "" {
 		model = "" // what a caller made up is no model of anybody's
 	}
-	t.each(q.At, label(q.Organization), label(q.Project), label(q.Key), label(model), func(a *Activity) {
+	for _, a := range t.of(q.At, label(q.Organization), label(q.Project), label(q.Key), label(model)) {
+		if a == nil {
+			continue
+		}
 		a.Requests++
 		if q.Status >= 400 && !q.ClientLeft {
 			a.Errors++
 		}
-	})
+	}
 	for i := range q.Attempts {
 		if at := &q.Attempts[i]; at.Status == statusUnauthorized && q.Organization != "" {
 			t.at(gatehouse.AboutUpstream, ident(q.Organization+"/"+at.Upstream), q.At, label(q.Organization), "", label(at.Upstream)).Errors++
@@ -101,7 +124,7 @@ func (t tally) request(q *gatehouse.Request) {
 
 // activity adds what this batch recorded for the first time to the sums of its hours.
 func (r *recorder) activity(b *Batch) error {
-	t := tally{}
+	t := tally{sums: map[activityKey]*Activity{}}
 	for _, u := range r.freshUsage {
 		t.usage(u)
 	}
@@ -120,8 +143,8 @@ func (r *recorder) activity(b *Batch) error {
 			t.request(q)
 		}
 	}
-	rows := make([]*Activity, 0, len(t))
-	for _, a := range t {
+	rows := make([]*Activity, 0, len(t.sums))
+	for _, a := range t.sums {
 		a.Subject = ident(a.Subject)
 		rows = append(rows, a)
 	}

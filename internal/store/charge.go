@@ -63,6 +63,8 @@ var insertWindows = insert{op: "record budget windows", columns: 7,
 func (r *recorder) charges(b *Batch) error {
 	charged := make(map[string]bool, len(b.Charges))
 	kept := map[string]*Charge{}
+	var last *Charge // most often the next one counts in the same windows
+	var sum spending
 	for i := range b.Charges {
 		c := &b.Charges[i]
 		id := ident(c.Usage)
@@ -70,10 +72,18 @@ func (r *recorder) charges(b *Batch) error {
 			continue
 		}
 		charged[id] = true
-		r.spend(c.Node, c.Windows, spending{used: c.Cost, kept: c.Kept})
+		if last != nil && (&last.Windows[0] != &c.Windows[0] || len(last.Windows) != len(c.Windows) || last.Node != c.Node) {
+			r.spend(last.Node, last.Windows, sum)
+			sum = spending{}
+		}
+		last = c
+		sum.used, sum.kept = sum.used+c.Cost, sum.kept+c.Kept
 		if c.Kept > 0 {
 			kept[id] = c
 		}
+	}
+	if last != nil {
+		r.spend(last.Node, last.Windows, sum)
 	}
 	if len(kept) > 0 {
 		usage := make(map[string]*gatehouse.Usage, len(b.Usage))

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 
 	"gatehouse"
 	"gatehouse/internal/store/sums"
@@ -37,18 +38,36 @@ type packer struct {
 	field   int
 	records int
 	scratch []byte
+	out     []byte // the page
 }
 
-func newPacker() *packer { return &packer{writing: true, known: map[string]int{}} }
+// packers are empty ones that write, with the memory of pages before.
+var packers = sync.Pool{New: func() any { return &packer{writing: true, known: map[string]int{}} }}
+
+// maxPackerKept is the largest page whose memory is kept for the next.
+const maxPackerKept = 1 << 20
+
+func newPacker() *packer { return packers.Get().(*packer) }
+
+// release gives a packer's memory back. Its body is not used after that.
+func (p *packer) release() {
+	if cap(p.b)+cap(p.out)+cap(p.table) > maxPackerKept {
+		return
+	}
+	clear(p.texts)
+	clear(p.known)
+	*p = packer{writing: true, known: p.known, b: p.b[:0], out: p.out[:0], table: p.table[:0], scratch: p.scratch[:0], texts: p.texts[:0]}
+	packers.Put(p)
+}
 
 // body returns the page that was written.
 func (p *packer) body() []byte {
-	out := make([]byte, 0, 2*binary.MaxVarintLen64+1+len(p.table)+len(p.b))
-	out = append(out, pageVersion)
-	out = binary.AppendUvarint(out, uint64(len(p.texts)))
-	out = append(out, p.table...)
-	out = binary.AppendUvarint(out, uint64(p.records))
-	return append(out, p.b...)
+	p.out = append(p.out[:0], pageVersion)
+	p.out = binary.AppendUvarint(p.out, uint64(len(p.texts)))
+	p.out = append(p.out, p.table...)
+	p.out = binary.AppendUvarint(p.out, uint64(p.records))
+	p.out = append(p.out, p.b...)
+	return p.out
 }
 
 // record writes one record, whose fields f lists.

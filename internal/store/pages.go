@@ -56,14 +56,18 @@ func (r *recorder) usage(b *Batch) error {
 	if len(b.Usage) == 0 {
 		return nil
 	}
-	stored := make([]gatehouse.Usage, len(b.Usage))
 	rows := make([]*gatehouse.Usage, len(b.Usage))
+	before := &gatehouse.Usage{}
 	for i := range b.Usage {
-		if b.Usage[i].ID == "" {
+		u := &b.Usage[i]
+		if u.ID == "" {
 			return fmt.Errorf("record usage: no id")
 		}
-		stored[i] = storable(b.Usage[i])
-		rows[i] = &stored[i]
+		if !isStorable(u, before) {
+			stored := storable(*u)
+			u = &stored
+		}
+		rows[i], before = u, u
 	}
 	slices.SortStableFunc(rows, func(a, b *gatehouse.Usage) int { return cmp.Compare(a.ID, b.ID) })
 	rows = slices.CompactFunc(rows, func(a, b *gatehouse.Usage) bool { return a.ID == b.ID }) // the first one stands
@@ -79,6 +83,7 @@ func (r *recorder) usage(b *Batch) error {
 		return nil
 	}
 	p := newPacker()
+	defer p.release()
 	r.settled = make(map[string]bool, len(rows))
 	for _, u := range rows {
 		p.record(func() { p.usage(u) })
@@ -91,11 +96,30 @@ func (r *recorder) usage(b *Batch) error {
 	return r.rollup(rows)
 }
 
+// isStorable reports whether a row is stored as it is. Of what is the same as in the row before, which is stored, nothing is asked.
+func isStorable(u, before *gatehouse.Usage) bool {
+	if ident(u.ID) != u.ID || u.Labels != before.Labels && clean(u.Labels) != u.Labels {
+		return false
+	}
+	have, had := labelsOf(u), labelsOf(before)
+	for i, s := range have {
+		if *s != *had[i] && label(*s) != *s {
+			return false
+		}
+	}
+	return true
+}
+
+// labelsOf lists the texts of a row that are stored as labels.
+func labelsOf(u *gatehouse.Usage) [14]*string {
+	return [...]*string{&u.Organization, &u.Project, &u.Key, &u.User, &u.ServiceAccount, &u.Product, &u.Model, &u.UpstreamModel, &u.Upstream, &u.ServiceTier,
+		&u.Size, &u.Quality, &u.Source, (*string)(&u.Confidence)}
+}
+
 // storable returns a row as it is stored.
 func storable(u gatehouse.Usage) gatehouse.Usage {
 	u.ID, u.Labels = ident(u.ID), clean(u.Labels)
-	for _, s := range []*string{&u.Organization, &u.Project, &u.Key, &u.User, &u.ServiceAccount, &u.Product, &u.Model, &u.UpstreamModel, &u.Upstream, &u.ServiceTier,
-		&u.Size, &u.Quality, &u.Source, (*string)(&u.Confidence)} {
+	for _, s := range labelsOf(&u) {
 		*s = label(*s)
 	}
 	return u
@@ -165,6 +189,7 @@ func (r *recorder) requests(b *Batch) error {
 		return nil
 	}
 	p := newPacker()
+	defer p.release()
 	r.freshRequests = make([]*gatehouse.Request, 0, len(rows))
 	var named []*gatehouse.Request
 	for _, w := range rows {
