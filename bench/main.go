@@ -20,6 +20,7 @@ import (
 const usageText = `usage: bench COMMAND [flags]
 
   side    Gatehouse beside nginx: CPU per request and per streamed chunk, memory per open stream
+  stand   Gatehouse under one row's load until it is interrupted, for perf, strace and other onlookers
   keys    a million keys in SQLite: how long they take to load, and how much memory
   start   start, idle memory and size of the binary with dev's own data
 `
@@ -35,6 +36,8 @@ func main() {
 	switch os.Args[1] {
 	case "side":
 		err = side(ctx, os.Args[2:])
+	case "stand":
+		err = stand(ctx, os.Args[2:])
 	case "keys":
 		err = keys(ctx, os.Args[2:])
 	case "start":

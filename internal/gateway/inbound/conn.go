@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"gatehouse/internal/gateway/socket"
 )
 
 // The states of a connection, for who wants to close it while nothing is under way.
@@ -27,7 +29,7 @@ type conn struct {
 	srv     *Server
 	raw     net.Conn
 	sys     syscall.RawConn
-	nc      net.Conn  // raw, or the session over it
+	nc      net.Conn  // raw, with quicker calls where there are any, or the session over that
 	session *tls.Conn // nil without TLS
 
 	state   atomic.Int32
@@ -57,18 +59,23 @@ type conn struct {
 var errUnwatchable = errors.New("the kernel cannot be asked about this connection")
 
 func newConn(s *Server, nc net.Conn) (*conn, error) {
-	socket, ok := nc.(syscall.Conn)
+	asked, ok := nc.(syscall.Conn)
 	if !ok || !canWatch {
 		return nil, errUnwatchable
 	}
-	sys, err := socket.SyscallConn()
+	sys, err := asked.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
 	c := &conn{srv: s, raw: nc, nc: nc, sys: sys}
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		if quick := socket.New(tcp); quick != nil {
+			c.nc = quick
+		}
+	}
 	c.ctx = &requestContext{c: c, err: context.Canceled}
 	if s.cfg.TLS != nil {
-		c.session = tls.Server(nc, s.cfg.TLS)
+		c.session = tls.Server(c.nc, s.cfg.TLS)
 		c.nc = c.session
 	}
 	return c, nil
@@ -153,12 +160,11 @@ func (c *conn) handOver() {
 	rest := append([]byte(nil), c.in.buf[c.in.r:c.in.w]...)
 	c.release()
 	_ = c.raw.SetDeadline(time.Time{}) // it fails on a closed connection, and so does the next read
-	r := replay{Conn: c.nc, rest: rest}
 	if c.session != nil {
-		c.srv.handed.give(&replaySession{replay: r, session: c.session})
+		c.srv.handed.give(&replaySession{replay: replay{Conn: c.session, rest: rest}, session: c.session})
 		return
 	}
-	c.srv.handed.give(&r)
+	c.srv.handed.give(&replay{Conn: c.raw, rest: rest}) // whose calls many goroutines may make at a time
 }
 
 // exchange calls the handler with the request that was read, and brings the connection to the end of it; false: the connection

@@ -10,10 +10,10 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"gatehouse/internal/gateway/http1"
+	"gatehouse/internal/gateway/socket"
 )
 
 const (
@@ -27,9 +27,9 @@ const (
 type conn struct {
 	endpoint *Endpoint
 	raw      *net.TCPConn
-	nc       net.Conn // raw, or TLS over wire over raw
-	wire     *wire    // nil without TLS
-	sys      syscall.RawConn
+	quick    *socket.Conn // raw with quicker calls; nil where there are none
+	nc       net.Conn     // quick or raw, or TLS over wire over that
+	wire     *wire        // nil without TLS
 
 	buf  []byte // buf[r:w] was read and not used yet; nil while there is nothing in it
 	r, w int
@@ -41,28 +41,24 @@ type conn struct {
 	// Made once, so that an exchange does not allocate them.
 	abort func()
 	await func(fd uintptr) bool
-	peek  func(fd uintptr)
-	still bool // what peek found
-	n     int  // what await read, and the error it met
+	n     int // what await read, and the error it met
 	err   error
 	stop  func() bool
 	vec   net.Buffers
 }
 
-func newConn(e *Endpoint, raw *net.TCPConn) (*conn, error) {
-	sys, err := raw.SyscallConn()
-	if err != nil {
-		return nil, err
+func newConn(e *Endpoint, raw *net.TCPConn) *conn {
+	c := &conn{endpoint: e, raw: raw, nc: raw, quick: socket.New(raw), born: time.Now()}
+	if c.quick != nil {
+		c.nc = c.quick
 	}
-	c := &conn{endpoint: e, raw: raw, nc: raw, sys: sys, born: time.Now()}
 	c.abort = func() { _ = raw.Close() } // whoever reads or writes it sees that; there is nobody else to tell
-	c.peek = func(fd uintptr) { c.still = nothingToRead(fd) }
 	c.await = c.tryRead
-	return c, nil
+	return c
 }
 
 func (c *conn) handshake(ctx context.Context, cfg *tls.Config) error {
-	c.wire = &wire{TCPConn: c.raw}
+	c.wire = &wire{Conn: c.nc}
 	session := tls.Client(c.wire, cfg)
 	if err := session.HandshakeContext(ctx); err != nil {
 		return err
@@ -73,7 +69,7 @@ func (c *conn) handshake(ctx context.Context, cfg *tls.Config) error {
 
 // wire is the connection under a TLS session.
 type wire struct {
-	*net.TCPConn
+	net.Conn
 	dry bool // reads find nothing, without asking the kernel
 	cut bool // the connection ended; under a session that had ended before, nobody would have read that far
 }
@@ -82,7 +78,7 @@ func (w *wire) Read(p []byte) (int, error) {
 	if w.dry {
 		return 0, os.ErrDeadlineExceeded // which a TLS session survives
 	}
-	n, err := w.TCPConn.Read(p)
+	n, err := w.Conn.Read(p)
 	if err == io.EOF {
 		w.cut = true
 	}
@@ -107,10 +103,9 @@ func (c *conn) clean() bool {
 
 // quiet reports whether an idle connection has nothing to read. The end of the connection counts as something, and so does an
 // answer nobody asked for.
-func (c *conn) quiet() bool {
-	c.still = false
-	return c.sys.Control(c.peek) == nil && c.still
-}
+//
+// Where the kernel cannot be asked, a connection that its peer closed is found when it is used, and Error.Reused says so.
+func (c *conn) quiet() bool { return c.quick == nil || c.quick.Quiet() }
 
 // watch makes the end of ctx close the connection; release undoes it.
 func (c *conn) watch(ctx context.Context) {
@@ -163,7 +158,7 @@ func (c *conn) dropBuffer() {
 // fresh reads into an empty buffer, which is not held while nothing comes.
 func (c *conn) fresh() error {
 	c.r, c.w = 0, 0
-	if c.nc != net.Conn(c.raw) || !canAwait { // a session has buffers of its own
+	if c.quick == nil || c.nc != net.Conn(c.quick) { // a session has buffers of its own
 		c.takeBuffer()
 		n, err := c.read(c.buf)
 		c.w = n
@@ -173,7 +168,7 @@ func (c *conn) fresh() error {
 		c.buf = nil // a head had needed it
 	}
 	c.n, c.err = 0, nil
-	if err := c.sys.Read(c.await); err != nil {
+	if err := c.quick.Await(c.await); err != nil {
 		return err
 	}
 	c.w = c.n
@@ -186,16 +181,13 @@ func (c *conn) fresh() error {
 // tryRead reads what is there and reports whether that was anything, the end of the connection included.
 func (c *conn) tryRead(fd uintptr) bool {
 	c.takeBuffer()
-	c.n, c.err = readNow(fd, c.buf)
-	if c.err == errNothing {
+	c.n, c.err = socket.TryRead(fd, c.buf)
+	if c.err == socket.ErrNothing {
 		c.dropBuffer()
 		return false
 	}
 	return true
 }
-
-// errNothing says that there is nothing to read at the moment.
-var errNothing = errors.New("nothing to read")
 
 // hangUp closes an idle connection, with TLS's own goodbye where there is TLS.
 func (c *conn) hangUp() {

@@ -289,11 +289,7 @@ func (e *Endpoint) dial(ctx context.Context, limit time.Duration) (*conn, *Error
 		return nil, dialFailure(ctx, OpDial, err)
 	}
 	raw := nc.(*net.TCPConn)
-	c, err := newConn(e, raw)
-	if err != nil {
-		_ = raw.Close() // it was never used
-		return nil, dialFailure(ctx, OpDial, err)
-	}
+	c := newConn(e, raw)
 	if e.tls == nil {
 		return c, nil
 	}

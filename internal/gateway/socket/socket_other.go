@@ -1,0 +1,26 @@
+//go:build !linux
+
+package socket
+
+import (
+	"errors"
+	"net"
+)
+
+// Conn is not there.
+type Conn struct{ *net.TCPConn }
+
+// New returns nil: calls are made as usual.
+func New(*net.TCPConn) *Conn { return nil }
+
+// ErrNothing says that there is nothing to read at the moment.
+var ErrNothing = errors.New("nothing to read")
+
+// TryRead finds nothing; there is no Conn to call it with.
+func TryRead(uintptr, []byte) (int, error) { return 0, ErrNothing }
+
+// Await is never called.
+func (c *Conn) Await(func(fd uintptr) bool) error { return errors.ErrUnsupported }
+
+// Quiet is never called.
+func (c *Conn) Quiet() bool { return true }
