@@ -108,6 +108,9 @@ type Capture struct {
 	next   *node          // what the value that comes next is, in an object
 	stack  [maxDepth]open // the containers being followed
 
+	// texts are what the slots' texts were when they were last asked for: most often the next answer says the same.
+	texts [slots]string
+
 	place *node // where the value being read stands, when keep is set
 	keep  keeping
 	start int // its beginning in buf
@@ -174,7 +177,22 @@ func (c *Capture) Get(s Slot) []byte {
 }
 
 // Text returns the text of a slot whose value is a string, else "".
-func (c *Capture) Text(s Slot) string { return text(c.Get(s)) }
+func (c *Capture) Text(s Slot) string {
+	raw := c.Get(s)
+	if len(raw) > maxRemembered || bytes.IndexByte(raw, '\\') >= 0 {
+		return text(raw)
+	}
+	if n := len(raw); n > 2 && raw[0] == '"' {
+		if string(raw[1:n-1]) != c.texts[s] {
+			c.texts[s] = text(raw)
+		}
+		return c.texts[s]
+	}
+	return ""
+}
+
+// maxRemembered is the longest text that is remembered, quotes included.
+const maxRemembered = 64
 
 // Count returns how often something occurred.
 func (c *Capture) Count(n Count) int { return c.counts[n] }

@@ -40,11 +40,16 @@ const maxCount = 1_000_000_000_000
 // absurd: then nothing in it can be trusted. A detail that is larger than its total is cut to the total, because details are
 // subsets (gatehouse.Units).
 func Extract(shape Shape, usageJSON []byte) (gatehouse.Units, bool) {
-	if shape == None || len(usageJSON) == 0 || usageJSON[0] != '{' || !gjson.ValidBytes(usageJSON) {
+	if shape == None || len(usageJSON) == 0 || usageJSON[0] != '{' {
 		return gatehouse.Units{}, false
 	}
 	r := reader{ok: true}
-	r.totals.read(string(usageJSON))
+	if !r.totals.plain(usageJSON) {
+		if !gjson.ValidBytes(usageJSON) {
+			return gatehouse.Units{}, false
+		}
+		r.totals.any(usageJSON)
+	}
 	var u gatehouse.Units
 	switch shape { // a server that speaks both generations says each in its own place
 	case Chat, Completions, Embeddings, Run:
@@ -151,29 +156,36 @@ type reader struct {
 	ok     bool    // no number so far was unusable
 }
 
-// members are what an object holds, read once: to look each name up in the text would read it a score of times.
+// members are what an object holds, read once: to look each name up in the text would read it a score of times. Of those beyond
+// sixteen, which no usage has, none is seen.
 type members struct {
 	list [16]member
 	n    int
 }
 
-// member is what is needed of a gjson.Result, which is three times its size.
+// member is a name and its value as they are written. Both are parts of what was read.
 type member struct {
-	name string
-	raw  string
-	kind gjson.Type
+	name, raw []byte
+	kind      gjson.Type
 }
 
 // said reports whether the member is there and not null.
-func (m member) said() bool { return m.raw != "" && m.kind != gjson.Null }
+func (m member) said() bool { return len(m.raw) > 0 && m.kind != gjson.Null }
 
 func (m member) isObject() bool { return m.kind == gjson.JSON && m.raw[0] == '{' }
 
-// read takes the members of an object. Of those beyond sixteen, which no usage has, none is seen.
-func (m *members) read(object string) {
+// read takes the members of an object that is known to be valid.
+func (m *members) read(object []byte) {
+	if !m.plain(object) {
+		m.any(object)
+	}
+}
+
+// any takes the members of a valid object, however it is written.
+func (m *members) any(object []byte) {
 	m.n = 0
-	gjson.Parse(object).ForEach(func(key, value gjson.Result) bool {
-		m.list[m.n] = member{key.Str, value.Raw, value.Type}
+	gjson.ParseBytes(object).ForEach(func(key, value gjson.Result) bool {
+		m.list[m.n] = member{[]byte(key.Str), []byte(value.Raw), value.Type}
 		m.n++
 		return m.n < len(m.list)
 	})
@@ -182,7 +194,7 @@ func (m *members) read(object string) {
 // get returns the first member of a name.
 func (m *members) get(name string) member {
 	for i := range m.n {
-		if m.list[i].name == name {
+		if string(m.list[i].name) == name {
 			return m.list[i]
 		}
 	}
@@ -230,7 +242,7 @@ func (r *reader) seconds() int64 {
 	if !v.said() {
 		return 0
 	}
-	ms, ok := Milliseconds([]byte(v.raw))
+	ms, ok := Milliseconds(v.raw)
 	r.found++
 	r.ok = r.ok && ok
 	return ms
@@ -238,7 +250,7 @@ func (r *reader) seconds() int64 {
 
 // number reads a count. A whole number with a point ("12.0") is one, as some servers print it.
 func (r *reader) number(v member) int64 {
-	n, exact, ok := decimal(v.raw, 0)
+	n, exact, ok := decimal(string(v.raw), 0)
 	r.ok = r.ok && v.kind == gjson.Number && ok && exact
 	return n
 }
