@@ -100,7 +100,8 @@ func parseFrame(b []byte) (f frame, need int, ok bool) {
 }
 
 // reader walks the records of one segment from off up to end. It passes over bytes that are no record: damaged counts those
-// that an intact record follows, torn those at the very end, where a write was cut.
+// that an intact record follows, torn those at the very end, where a write was cut. Zeros behind everything else are neither: they are
+// room that nothing was written to.
 type reader struct {
 	f        io.ReaderAt
 	off      int64 // where the next record begins
@@ -111,6 +112,7 @@ type reader struct {
 	have     int   // valid bytes of buf
 	at       int   // where off is in buf
 	lastGood int64 // end of the last intact record
+	junk     int64 // end of the last byte passed over that is not zero
 }
 
 // open points the reader at a segment, keeping its buffer.
@@ -142,9 +144,12 @@ func (r *reader) next() (frame, error) {
 				continue
 			}
 			if r.at == r.have {
-				r.torn = skipped
+				r.torn = max(0, r.junk-r.lastGood)
 				return frame{}, io.EOF
 			}
+		}
+		if r.buf[r.at] != 0 {
+			r.junk = r.off + 1
 		}
 		r.at++
 		r.off++

@@ -19,6 +19,11 @@ import (
 // TestFullDisk fills a real file system of 256 KiB. Who may not mount one skips it; TestAJournalThatCannotBeWritten covers the
 // same with a write(2) that fails.
 func TestFullDisk(t *testing.T) {
+	t.Run("write", func(t *testing.T) { testFullDisk(t, (*os.File).Write) })
+	t.Run("room", func(t *testing.T) { testFullDisk(t, nil) }) // for which there is not enough of it
+}
+
+func testFullDisk(t *testing.T, write func(*os.File, []byte) (int, error)) {
 	dir, k := t.TempDir(), newBook()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
 		t.Skipf("cannot mount a small file system: %v", err)
@@ -33,7 +38,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.set(errAway)
-	l := openedWith(t, Config{Dir: dir, Sync: time.Second}, k, (*os.File).Write)
+	l := openedWith(t, Config{Dir: dir, Sync: time.Second}, k, write)
 	want := map[string]bool{}
 	var held []*Hold
 	var full error
@@ -58,7 +63,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	// A restart on the full disk serves nothing and loses nothing.
 	abandon(l)
-	l = openedWith(t, Config{Dir: dir, Sync: time.Second}, k, (*os.File).Write)
+	l = openedWith(t, Config{Dir: dir, Sync: time.Second}, k, write)
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}

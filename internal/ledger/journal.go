@@ -28,7 +28,8 @@ const (
 	probeBytes = 64 << 10
 )
 
-// journal is the files: numbered segments that records are appended to, one write(2) each. Only the last is written. A segment
+// journal is the files: numbered segments that records are appended to, each copied into the segment's room, or with one write(2)
+// where there is none. Only the last is written. A segment
 // is deleted when everything before its end is in the database; requests it holds that are still open are first written again
 // into the newest, so one long stream keeps neither old files nor their order from going.
 //
@@ -38,6 +39,7 @@ type journal struct {
 	dir          string
 	segmentBytes int64
 	write2       func(*os.File, []byte) (int, error)
+	roomy        bool // segments have rooms
 	fsync        func(*os.File) error
 	now          func() time.Time
 	logger       *slog.Logger
@@ -47,6 +49,8 @@ type journal struct {
 	mu         sync.Mutex
 	closed     bool
 	active     *os.File   // the last segment's file; nil: the next append makes a new segment
+	room       room       // of active
+	cramped    bool       // active has no room, and gets none
 	segments   []*segment // oldest first
 	number     uint64     // of the newest segment ever
 	retired    []*os.File // full segments that sync has yet to sync and close
@@ -86,6 +90,9 @@ func (j *journal) open(cfg *Config, write func(*os.File, []byte) (int, error)) e
 		j.segmentBytes = segmentBytes
 	}
 	j.write2, j.fsync, j.now, j.logger = write, (*os.File).Sync, cfg.Now, cfg.Logger
+	if write == nil {
+		j.write2, j.roomy = (*os.File).Write, true
+	}
 	j.wake = make(chan struct{}, 1)
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
 		return fmt.Errorf("open journal: %w", err)
@@ -130,7 +137,7 @@ func (j *journal) write(b []byte) (int64, error) {
 	return j.written, nil
 }
 
-// append writes whole records with one write(2), or leaves the journal as it was. The caller holds mu.
+// append writes whole records at once, or leaves the journal as it was. The caller holds mu.
 func (j *journal) append(b []byte) error {
 	if j.closed {
 		return errClosed
@@ -144,11 +151,7 @@ func (j *journal) append(b []byte) error {
 		}
 	}
 	s := j.segments[len(j.segments)-1]
-	n, err := j.write2(j.active, b)
-	if err != nil || n < len(b) {
-		if err == nil {
-			err = fmt.Errorf("short write of %d of %d bytes", n, len(b))
-		}
+	if err := j.put(s, b); err != nil {
 		j.cut(s, err)
 		return j.failed("write", err)
 	}
@@ -173,9 +176,30 @@ func (j *journal) append(b []byte) error {
 	return nil
 }
 
+// put writes records behind the last one of the active segment.
+func (j *journal) put(s *segment, b []byte) error {
+	if !j.cramped {
+		err := j.room.place(j.active, s.size, len(b))
+		if err == nil {
+			return j.room.put(s.size, b)
+		}
+		// The disk is nearly full, or its file system knows no rooms: what still fits is written record by record.
+		j.cramped = true
+		if err := j.active.Truncate(s.size); err != nil {
+			return err
+		}
+	}
+	n, err := j.write2(j.active, b)
+	if err == nil && n < len(b) {
+		err = fmt.Errorf("short write of %d of %d bytes", n, len(b))
+	}
+	return err
+}
+
 // cut removes what a failed write left behind its segment's last whole record. A full disk keeps its segment; anything else,
 // and a file that cannot be cut, is left for a new segment.
 func (j *journal) cut(s *segment, cause error) {
+	j.room.drop()
 	err := j.active.Truncate(s.size)
 	if err == nil && (errors.Is(cause, syscall.ENOSPC) || errors.Is(cause, syscall.EDQUOT)) {
 		return
@@ -190,6 +214,10 @@ func (j *journal) cut(s *segment, cause error) {
 
 // retire ends the active segment; sync closes its file.
 func (j *journal) retire() {
+	if j.room.b != nil {
+		j.room.drop()
+		_ = j.active.Truncate(j.segments[len(j.segments)-1].size) // zeros that stay are passed over
+	}
 	j.retired = append(j.retired, j.active)
 	j.active = nil
 }
@@ -199,7 +227,7 @@ func (j *journal) create() error {
 	j.number++ // never used twice, whether this works or not
 	number := j.number
 	path := filepath.Join(j.dir, segmentName(number))
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
@@ -208,7 +236,7 @@ func (j *journal) create() error {
 		_ = os.Remove(path)
 		return err
 	}
-	j.active = f
+	j.active, j.cramped = f, !j.roomy
 	j.segments = append(j.segments, &segment{number: number, path: path})
 	return nil
 }
@@ -304,6 +332,7 @@ func (j *journal) syncLocked() error {
 func (j *journal) distrust(f *os.File) (int64, error) {
 	j.mu.Lock()
 	if j.active == f {
+		j.room.drop()
 		j.active = nil
 	}
 	j.retired = slices.DeleteFunc(j.retired, func(r *os.File) bool { return r == f })
@@ -462,12 +491,16 @@ func (j *journal) finish(recorded position) {
 			}
 		}
 	}
+	if j.active != nil {
+		j.retire()
+	}
 	j.closed = true
 	j.close()
 }
 
 // close closes every file.
 func (j *journal) close() {
+	j.room.drop()
 	files := append(j.retired, j.lock)
 	if j.active != nil {
 		files = append(files, j.active)

@@ -58,10 +58,11 @@ type Ledger struct {
 // the database. A database that is not there now is not an error: Run records it later. Open fails when the directory cannot be
 // used, when another process has it, or when a newer Gatehouse wrote it.
 func Open(ctx context.Context, cfg Config) (*Ledger, error) {
-	return open(ctx, cfg, cfg.DB.Record, (*os.File).Write)
+	return open(ctx, cfg, cfg.DB.Record, nil)
 }
 
-// open is Open with the two doors to the outside that tests hold shut: the database and write(2).
+// open is Open with the two doors to the outside that tests hold shut: the database and write(2). nil: records are copied into their
+// segment's room, and written with write(2) only where there is none.
 func open(ctx context.Context, cfg Config, record func(context.Context, store.Batch) error, write func(*os.File, []byte) (int, error)) (*Ledger, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now

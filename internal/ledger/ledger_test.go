@@ -97,7 +97,7 @@ var errAway = errors.New("the database is away")
 // opened is a ledger on dir whose batches go to k. Its segments are small, so that tests see many.
 func opened(t testing.TB, dir string, k *book) *Ledger {
 	t.Helper()
-	return openedWith(t, Config{Dir: dir, Sync: time.Second}, k, (*os.File).Write)
+	return openedWith(t, Config{Dir: dir, Sync: time.Second}, k, nil)
 }
 
 func openedWith(t testing.TB, cfg Config, k *book, write func(*os.File, []byte) (int, error)) *Ledger {
@@ -393,6 +393,22 @@ func TestANewerJournalIsRefused(t *testing.T) {
 }
 
 func TestTornTailIsCut(t *testing.T) {
+	t.Run("file", func(t *testing.T) { // write(2) left a part of a record
+		testTornTail(t, func(path string, end, cut int64) error { return os.Truncate(path, end-cut) })
+	})
+	t.Run("room", func(t *testing.T) { // a part of a record was copied; behind it is room
+		testTornTail(t, func(path string, end, cut int64) error {
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			_, err = f.WriteAt(make([]byte, cut), end-cut)
+			return errors.Join(err, f.Close())
+		})
+	})
+}
+
+func testTornTail(t *testing.T, tear func(path string, end, cut int64) error) {
 	for cut := 1; cut < 40; cut += 3 {
 		dir, k := t.TempDir(), newBook()
 		k.set(errAway)
@@ -402,11 +418,7 @@ func TestTornTailIsCut(t *testing.T) {
 		settle(t, h, settlement("req_2"))
 		abandon(l)
 		path := segmentFiles(t, dir)[0]
-		info, err := os.Stat(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Truncate(path, info.Size()-int64(cut)); err != nil {
+		if err := tear(path, l.journal.segments[0].size, int64(cut)); err != nil {
 			t.Fatal(err)
 		}
 		k.set(nil)

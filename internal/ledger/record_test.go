@@ -272,8 +272,9 @@ func FuzzSegment(f *testing.F) {
 		if found < 2 {
 			t.Errorf("%d of 2 records found", found)
 		}
-		if got := size + rd.damaged + rd.torn; got != int64(len(data)) {
-			t.Errorf("%d bytes in records, %d damaged, %d torn: of %d", size, rd.damaged, rd.torn, len(data))
+		room := data[max(rd.junk, rd.lastGood):]
+		if got := size + rd.damaged + rd.torn + int64(len(room)); got != int64(len(data)) || len(bytes.Trim(room, "\x00")) > 0 {
+			t.Errorf("%d bytes in records, %d damaged, %d torn, %d of room: of %d", size, rd.damaged, rd.torn, len(room), len(data))
 		}
 	})
 }

@@ -28,12 +28,14 @@ func (l *Ledger) recover() error {
 		if err := l.scan(&rd, s, open, &from); err != nil {
 			return fmt.Errorf("read journal %s: %w", s.path, err)
 		}
-		if rd.torn > 0 && i == len(j.segments)-1 {
-			// The write that the end of the process cut: its request was told nothing.
-			l.cfg.Logger.Warn("journal ends in a torn record, which is cut", "path", s.path, "bytes", rd.torn)
+		if rd.lastGood < s.size && (i == len(j.segments)-1 || rd.torn == 0) {
+			// A process that was killed left room behind its last record, and may have been writing one: its request was told nothing.
+			if rd.torn > 0 {
+				l.cfg.Logger.Warn("journal ends in a torn record, which is cut", "path", s.path, "bytes", rd.torn)
+			}
 			s.size = rd.lastGood
 			if err := os.Truncate(s.path, s.size); err != nil {
-				l.cfg.Logger.Warn("torn record stays in the file; it is passed over", "path", s.path, "error", err)
+				l.cfg.Logger.Warn("what is behind the last record stays in the file; it is passed over", "path", s.path, "error", err)
 			}
 			rd.torn = 0
 		}
