@@ -173,8 +173,8 @@ type exchange struct {
 	charges    []limit.Charge // of rate limits, each with its Level when it was taken
 	capture    usage.Capture
 	response   outbound.Response // of the last attempt
-	values     [24]string        // of the answer's header, see one
-	emit       sse.Emit          // made once, kept for the next exchange, as is total
+	head       answerHead
+	emit       sse.Emit // made once, kept for the next exchange, as is total
 	total      overtime
 }
 
@@ -208,7 +208,6 @@ type current struct {
 	draft   *draft    // nil once the answer has begun
 	fields  *strictjson.Result
 	tap     *sse.Tap  // of a stream
-	sent    int       // how many of values are in use
 	prev    *exchange // neighbours in live, guarded by its shard
 	next    *exchange
 
@@ -260,7 +259,11 @@ type current struct {
 	listed     bool // in live
 }
 
-var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+var exchanges = sync.Pool{New: func() any {
+	x := new(exchange)
+	x.head.reset()
+	return x
+}}
 
 // ServeHTTP serves one data-plane request. Every way out of it settles exactly once: answered, refused, cancelled, failed or
 // panicked.
@@ -401,7 +404,7 @@ func (x *exchange) reset() {
 	clear(x.charges)
 	x.charges = x.charges[:0]
 	x.response = outbound.Response{}
-	clear(x.values[:])
+	x.head.reset()
 	x.capture.Reset()
 }
 
@@ -417,16 +420,6 @@ func (x *exchange) dropDraft() {
 	clear(d.header[:])
 	clear(d.segments[:])
 	drafts.Put(d)
-}
-
-// one returns a header's value as a slice. It lasts as long as the exchange, which is until the head is written.
-func (x *exchange) one(value string) []string {
-	if x.sent == len(x.values) {
-		return []string{value}
-	}
-	x.values[x.sent] = value
-	x.sent++
-	return x.values[x.sent-1 : x.sent : x.sent]
 }
 
 // admitConnection refuses a request beyond what one node holds open.

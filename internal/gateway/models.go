@@ -84,12 +84,11 @@ func (x *exchange) serveLocal() error {
 	if err != nil {
 		return err
 	}
-	h := x.w.Header()
-	h["Content-Type"] = jsonType
-	h["Content-Length"] = []string{strconv.Itoa(len(text))}
-	x.identify(h)
-	x.record.Status, x.wrote = http.StatusOK, true
-	x.w.WriteHeader(http.StatusOK)
+	x.head.set("Content-Type", jsonType)
+	x.head.set("Content-Length", strconv.Itoa(len(text)))
+	x.identify()
+	x.record.Status = http.StatusOK
+	x.writeHead(http.StatusOK)
 	return x.write(text)
 }
 

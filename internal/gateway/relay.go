@@ -116,36 +116,27 @@ func (u *unzipped) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// head writes the status and the header of the answer from the allow list.
-func (x *exchange) head(resp *outbound.Response, length int64) {
-	h := x.w.Header()
+// answerWith writes the status and the header of the answer from the allow list.
+func (x *exchange) answerWith(resp *outbound.Response, length int64) {
+	h := &x.head
 	for name, value := range resp.Header.All() {
 		// What was compressed is not any more: see identity.
-		name, ok := dialect.ResponseHeader(name, value)
-		switch {
-		case !ok || name == "Content-Encoding":
-		case h[name] == nil:
-			h[name] = x.one(value)
-		default:
-			h[name] = append(h[name], value)
+		if name, ok := dialect.ResponseHeader(name, value); ok && name != "Content-Encoding" {
+			h.add(name, value)
 		}
 	}
-	if h["Content-Type"] == nil {
-		h["Content-Type"] = nil // net/http would guess one
-	}
-	if x.tapped && h["Cache-Control"] == nil {
-		h["Cache-Control"] = noCache
+	if x.tapped && !h.has("Cache-Control") {
+		h.add("Cache-Control", "no-cache")
 	}
 	if x.answer.upstream.Dialect == gatehouse.Mock {
-		h["X-Gatehouse-Mock"] = x.one("1")
+		h.set("X-Gatehouse-Mock", "1")
 	}
 	if length >= 0 && resp.Status != http.StatusNoContent && resp.Status != http.StatusNotModified {
-		h["Content-Length"] = x.one(strconv.FormatInt(length, 10))
+		h.set("Content-Length", strconv.FormatInt(length, 10))
 	}
-	x.identify(h)
-	x.rateHeaders(func(name, value string) { h[name] = x.one(value) })
-	x.wrote = true
-	x.w.WriteHeader(resp.Status)
+	x.identify()
+	x.rateHeaders(h.set)
+	x.writeHead(resp.Status)
 }
 
 // relayError gives an upstream's refusal to the caller, in the caller's dialect.
@@ -170,7 +161,7 @@ func (x *exchange) relayError(resp *outbound.Response, body io.Reader) error {
 	if !bytes.Equal(out, text) {
 		resp.Header.Set("Content-Type", "application/json")
 	}
-	x.head(resp, int64(len(out)))
+	x.answerWith(resp, int64(len(out)))
 	return x.write(out)
 }
 
@@ -198,7 +189,7 @@ func (x *exchange) relayBody(resp *outbound.Response, body io.Reader) error {
 		if err := x.finishAnswer(0); err != nil {
 			return err
 		}
-		x.head(resp, resp.ContentLength)
+		x.answerWith(resp, resp.ContentLength)
 		return nil
 	}
 	var total int64
@@ -218,7 +209,7 @@ func (x *exchange) relayBody(resp *outbound.Response, body io.Reader) error {
 				}
 			}
 			if !x.wrote {
-				x.head(resp, resp.ContentLength)
+				x.answerWith(resp, resp.ContentLength)
 			}
 			if holding {
 				if err := x.write(held[:]); err != nil {
@@ -243,7 +234,7 @@ func (x *exchange) relayBody(resp *outbound.Response, body io.Reader) error {
 				return err
 			}
 			if !x.wrote {
-				x.head(resp, resp.ContentLength)
+				x.answerWith(resp, resp.ContentLength)
 			}
 			if holding {
 				return x.write(held[:])
@@ -285,7 +276,7 @@ func (x *exchange) relayStream(resp *outbound.Response, body io.Reader) error {
 			return err
 		case end == io.EOF:
 			if !x.wrote {
-				x.head(resp, -1)
+				x.answerWith(resp, -1)
 			}
 			if err := x.tap.Close(x.emitEvent()); err != nil {
 				return err
@@ -310,15 +301,13 @@ func (x *exchange) feed(resp *outbound.Response, body io.Reader) (end, err error
 		return end, nil
 	}
 	if !x.wrote {
-		x.head(resp, -1)
+		x.answerWith(resp, -1)
 	}
 	if err := x.tap.Feed((*bufp)[:n], x.emitEvent()); err != nil {
 		return nil, err
 	}
 	return end, x.flush()
 }
-
-var noCache = []string{"no-cache"}
 
 // emitEvent returns the function that the tap hands complete events to; it is made once per exchange and reused.
 func (x *exchange) emitEvent() func(b []byte, final bool) error {

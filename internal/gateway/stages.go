@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"net/http"
 	"net/netip"
 	"strconv"
 	"unicode/utf8"
@@ -304,10 +303,9 @@ func (x *exchange) refuse(err error) {
 	if err := x.settle(); err != nil {
 		x.g.cfg.Logger.Error("settlement waits for the journal", "request_id", x.record.ID, "error", err)
 	}
-	h := x.w.Header()
-	h["Content-Type"] = jsonType
-	x.identify(h)
-	set := func(name, value string) { h[http.CanonicalHeaderKey(name)] = []string{value} }
+	x.head.set("Content-Type", jsonType)
+	x.identify()
+	set := x.head.set
 	if x.r.ProtoMajor == 1 && context.Cause(x.ctx) == errCut {
 		set("Connection", "close") // its deadlines are over
 	}
@@ -318,27 +316,23 @@ func (x *exchange) refuse(err error) {
 	}
 	e.Message = secret.Redact(e.Message) // a path, a model or an id that is a key by mistake
 	text := dialect.AppendError(nil, x.call.Face, &e)
-	h["Content-Length"] = []string{strconv.Itoa(len(text))}
-	x.wrote = true
-	x.w.WriteHeader(x.record.Status)
+	set("Content-Length", strconv.Itoa(len(text)))
+	x.writeHead(x.record.Status)
 	if err := x.write(text); err != nil {
 		return // the caller left; the record says so
 	}
 }
 
-var (
-	jsonType        = []string{"application/json"}
-	closeConnection = []string{"close"}
-)
+const jsonType = "application/json"
 
 // identify sets the headers by which an answer can be found again.
-func (x *exchange) identify(h http.Header) {
+func (x *exchange) identify() {
 	if x.unread() {
-		h["Connection"] = closeConnection
+		x.head.set("Connection", "close")
 	}
 	region := ""
 	if x.answer.upstream != nil {
 		region = x.answer.upstream.Region
 	}
-	dialect.FaceHeaders(x.call.Face, x.record.ID, x.caller.EchoID, region, func(name, value string) { h[name] = x.one(value) })
+	dialect.FaceHeaders(x.call.Face, x.record.ID, x.caller.EchoID, region, x.head.set)
 }

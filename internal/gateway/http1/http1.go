@@ -7,6 +7,9 @@ package http1
 
 import "strings"
 
+// Field is one field of a head.
+type Field struct{ Name, Value string }
+
 // The classes of bytes, RFC 9110 sections 5.5 and 5.6.2.
 const (
 	tokenByte = 1 << iota // may stand in a method or a field name

@@ -48,6 +48,7 @@ type response struct {
 	mode     mode
 	isHead   bool
 	guess    bool // the handler said no Content-Type
+	dated    bool // it said a Date
 	guessed  string
 	closes   bool // the connection ends with this answer
 	sent     bool // the head is out
@@ -115,6 +116,28 @@ func (w *response) WriteHeader(status int) {
 	}
 	w.status = status
 	w.appendFields(status)
+	w.endHead()
+}
+
+// WriteHead is WriteHeader with a header that is a list, in the order in which it is written, of names in canonical form; the header map
+// is left alone. A Content-Type that is not in it is not guessed. It is for final answers.
+func (w *response) WriteHead(status int, fields []http1.Field) {
+	if w.late() || w.status != 0 {
+		return
+	}
+	w.take(0)
+	w.appendStatus(status)
+	w.status = status
+	for i := range fields {
+		w.appendField(status, fields[i].Name, fields[i].Value)
+	}
+	w.guess = false
+	w.appendDate()
+	w.endHead()
+}
+
+// endHead leaves room behind the head for what is known last.
+func (w *response) endHead() {
 	w.headEnd = len(w.out)
 	w.out = slices.Grow(w.out, headGap+tailRoom)[:w.headEnd+headGap]
 	w.bodyAt = len(w.out)
@@ -137,57 +160,66 @@ func (w *response) appendStatus(status int) {
 	w.out = append(w.out, "\r\n"...)
 }
 
-// appendFields appends the header in the order of its names, but for what says where the answer ends and whether the connection
-// does: those are decided here, from what the handler says.
+// appendFields appends the header map in the order of its names.
 func (w *response) appendFields(status int) {
-	bodied := bodyAllowed(status)
-	w.guess = bodied
-	dated := false
+	w.guess = bodyAllowed(status)
 	w.keys = w.keys[:0]
 	for name := range w.header {
 		w.keys = append(w.keys, name)
 	}
 	slices.Sort(w.keys)
 	for _, name := range w.keys {
-		values := w.header[name]
-		switch name {
-		case "Content-Length":
-			if len(values) > 0 && bodied {
-				if n, ok := http1.ParseLength(strings.TrimSpace(values[0])); ok {
-					w.declared = n
-				}
-			}
-			continue
-		case "Connection":
-			w.closes = w.closes || slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(strings.TrimSpace(v), "close") })
-			continue
-		case "Transfer-Encoding", "Trailer":
-			continue
-		case "Content-Type":
-			w.guess = false
-			if status == http.StatusNotModified {
-				continue // as net/http has it: it would be about a body that is not there
-			}
-		case "Content-Encoding":
-			w.guess = w.guess && (len(values) == 0 || values[0] == "")
-		case "Date":
-			dated = true
+		if name == "Content-Type" {
+			w.guess = false // also where it has no value
 		}
-		if !http1.IsToken(name) { // among others http.TrailerPrefix
-			continue
-		}
-		for _, v := range values {
-			w.out = append(w.out, name...)
-			w.out = append(w.out, ": "...)
-			w.appendValue(v)
-			w.out = append(w.out, "\r\n"...)
+		for _, v := range w.header[name] {
+			w.appendField(status, name, v)
 		}
 	}
-	if !dated {
-		w.out = append(w.out, "Date: "...)
-		w.out = append(w.out, w.c.srv.dateAt(time.Now())...)
-		w.out = append(w.out, "\r\n"...)
+	w.appendDate()
+}
+
+// appendField appends one field, but for what says where the answer ends and whether the connection does: those are decided later, from
+// what the handler says here.
+func (w *response) appendField(status int, name, value string) {
+	switch name {
+	case "Content-Length":
+		if w.declared < 0 && bodyAllowed(status) {
+			if n, ok := http1.ParseLength(strings.TrimSpace(value)); ok {
+				w.declared = n
+			}
+		}
+		return
+	case "Connection":
+		w.closes = w.closes || strings.EqualFold(strings.TrimSpace(value), "close")
+		return
+	case "Transfer-Encoding", "Trailer":
+		return
+	case "Content-Type":
+		if status == http.StatusNotModified {
+			return // as net/http has it: it would be about a body that is not there
+		}
+	case "Content-Encoding":
+		w.guess = w.guess && value == ""
+	case "Date":
+		w.dated = true
 	}
+	if !http1.IsToken(name) { // among others http.TrailerPrefix
+		return
+	}
+	w.out = append(w.out, name...)
+	w.out = append(w.out, ": "...)
+	w.appendValue(value)
+	w.out = append(w.out, "\r\n"...)
+}
+
+func (w *response) appendDate() {
+	if w.dated {
+		return
+	}
+	w.out = append(w.out, "Date: "...)
+	w.out = append(w.out, w.c.srv.dateAt(time.Now())...)
+	w.out = append(w.out, "\r\n"...)
 }
 
 // appendValue writes control characters as spaces: a value cannot end its field.

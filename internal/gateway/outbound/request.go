@@ -14,7 +14,7 @@ import (
 )
 
 // Field is one header field.
-type Field struct{ Name, Value string }
+type Field = http1.Field
 
 // Credential is the secret header field an upstream is called with, and the one origin it may be sent to. The zero Credential
 // sends none.
