@@ -46,8 +46,7 @@ type conn struct {
 	base   *http.Request // what every request on this connection has in common
 	req    *http.Request
 	url    url.URL
-	header http.Header
-	values []string
+	header requestHeader
 	body   body
 	res    *response
 
@@ -200,8 +199,7 @@ func (c *conn) exchange() (again bool) {
 // begin makes the objects of the next request ready.
 func (c *conn) begin() {
 	if c.req == nil || lateUseIsFatal {
-		c.req, c.header, c.res = new(http.Request), make(http.Header, 16), &response{c: c, header: make(http.Header, 8)}
-		c.values = nil
+		c.req, c.res = new(http.Request), &response{c: c, header: make(http.Header, 8)}
 	}
 	c.reading.reset()
 	c.writing.reset()
@@ -214,9 +212,10 @@ func (c *conn) begin() {
 // forget drops what belongs to the last request, so that an idle connection holds nothing of it.
 func (c *conn) forget() {
 	c.res.end()
-	clear(c.header)
-	clear(c.values)
-	c.values = c.values[:0]
+	if lateUseIsFatal && len(c.header.names) > 0 {
+		c.header.mustBeWhole()
+	}
+	c.header.forget()
 	*c.req = http.Request{}
 	c.url = url.URL{}
 	c.body = body{}

@@ -27,7 +27,8 @@
 //
 // All of http.ResponseWriter, and through http.ResponseController deadlines, Flush and EnableFullDuplex; no Hijack. Trailers of
 // requests and answers are dropped. The request, its header map and the writer belong to the next request once the handler has
-// returned: nothing of them may be kept but strings. Builds with the race detector make each use after that a panic.
+// returned: nothing of them may be kept but strings. The header map is not the handler's to change. Builds with the race detector make
+// each use after that, and a change, a panic.
 //
 // # Deadlines
 //

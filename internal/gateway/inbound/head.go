@@ -319,43 +319,18 @@ var pathByte = func() (t [256]bool) {
 // fill makes a request of the head that was scanned. Its strings are parts of one copy of the head.
 func (c *conn) fill(r *http.Request) {
 	in := c.in
-	for i := range in.n {
-		canonical(in.buf[in.field[i].name:in.field[i].nameEnd])
-	}
 	text := string(in.buf[:in.end])
 	in.r = in.end
 	r.Method = methodOf(in.buf[:in.first.method])
 	r.RequestURI = text[in.first.target:in.first.targetEnd]
 	r.URL = c.target(r.RequestURI)
-	r.Header = c.header
-	if cap(c.values) < in.n {
-		c.values = make([]string, 0, in.n)
-	}
-	values := c.values[:in.n]
-	c.values = values
-	for i := range in.n {
-		f := &in.field[i]
-		value := text[f.value:f.valueEnd]
-		if i == in.host {
-			r.Host = value
-			continue
-		}
-		name := text[f.name:f.nameEnd]
-		values[i] = value
-		if same, ok := c.header[name]; ok {
-			c.header[name] = append(same, value)
-			continue
-		}
-		c.header[name] = values[i : i+1 : i+1]
-	}
-	if in.pragma && c.header["Cache-Control"] == nil && c.header.Get("Pragma") == "no-cache" {
-		c.header["Cache-Control"] = []string{"no-cache"} // as net/http has it
-	}
+	r.Header = c.header.of(in, text)
+	host := &in.field[in.host]
+	r.Host = text[host.value:host.valueEnd]
 	r.Close = in.closes
 	c.body = body{c: c, left: max(in.length, 0), chunked: in.chunked, chunks: http1.Chunks{MaxExtra: maxExtra}}
 	switch {
 	case in.chunked:
-		delete(c.header, "Transfer-Encoding") // as net/http has it
 		r.TransferEncoding = chunkedAlone
 		r.ContentLength = -1
 		r.Body = c.openBody()
@@ -370,6 +345,121 @@ func (c *conn) fill(r *http.Request) {
 }
 
 var chunkedAlone = []string{"chunked"}
+
+// requestHeader is the header of a connection's requests, one after the other. Most often the next one has the same fields in the same
+// order, since one program sends them all: then the map stays as it is, and only the values it shows are others.
+type requestHeader struct {
+	fields http.Header
+	values []string // of the fields in the order in which they were sent; those of fields are parts of it
+	names  []string // as they were sent, where fields may serve the next request too: in memory of their own, that no value is in
+}
+
+// of returns the header of a head that text is a copy of.
+func (h *requestHeader) of(in *input, text string) http.Header {
+	if !h.fits(in) {
+		h.build(in, text)
+		return h.fields
+	}
+	for i := range h.names {
+		if i != in.host {
+			h.values[i] = text[in.field[i].value:in.field[i].valueEnd]
+		}
+	}
+	return h.fields
+}
+
+// fits reports whether a head has the fields of the one before.
+func (h *requestHeader) fits(in *input) bool {
+	if len(h.names) != in.n || in.chunked || in.pragma {
+		return false
+	}
+	for i, name := range h.names {
+		f := &in.field[i]
+		if string(in.buf[f.name:f.nameEnd]) != name {
+			return false
+		}
+	}
+	return true
+}
+
+// build makes the map for a head.
+func (h *requestHeader) build(in *input, text string) {
+	h.drop()
+	if h.fields == nil {
+		h.fields = make(http.Header, 16)
+	}
+	var room [1 << 10]byte
+	sent := room[:0]
+	for i := range in.n {
+		f := &in.field[i]
+		sent = append(sent, in.buf[f.name:f.nameEnd]...)
+		canonical(in.buf[f.name:f.nameEnd])
+		sent = append(sent, in.buf[f.name:f.nameEnd]...)
+	}
+	if cap(h.values) < in.n {
+		h.values, h.names = make([]string, in.n), make([]string, 0, in.n)
+	}
+	h.values = h.values[:in.n]
+	again := !in.chunked && !in.pragma // which change the map
+	names := string(sent)
+	for i := range in.n {
+		f := &in.field[i]
+		k := f.nameEnd - f.name
+		name := names[k : 2*k]
+		h.names, names = append(h.names, names[:k]), names[2*k:]
+		if i == in.host {
+			continue
+		}
+		h.values[i] = text[f.value:f.valueEnd]
+		if same, twice := h.fields[name]; twice {
+			h.fields[name], again = append(same, h.values[i]), false
+			continue
+		}
+		h.fields[name] = h.values[i : i+1 : i+1]
+	}
+	if in.pragma && h.fields["Cache-Control"] == nil && h.fields.Get("Pragma") == "no-cache" {
+		h.fields["Cache-Control"] = []string{"no-cache"} // as net/http has it
+	}
+	if in.chunked {
+		delete(h.fields, "Transfer-Encoding") // likewise
+	}
+	if !again {
+		h.names = h.names[:0]
+	}
+}
+
+// forget lets go of what the last request said: an idle connection holds nothing of it.
+func (h *requestHeader) forget() {
+	if len(h.names) == 0 {
+		h.drop()
+	}
+	clear(h.values)
+}
+
+// drop empties the map.
+func (h *requestHeader) drop() {
+	clear(h.fields)
+	clear(h.names)
+	h.names = h.names[:0]
+}
+
+// mustBeWhole panics where a handler has changed the map.
+func (h *requestHeader) mustBeWhole() {
+	shown := 0
+	for name, values := range h.fields {
+		if len(values) != 1 {
+			panic("inbound: the handler changed the header of its request: " + name)
+		}
+		for i := range h.values {
+			if &values[0] == &h.values[i] {
+				shown++
+			}
+		}
+	}
+	if shown != len(h.fields) {
+		panic("inbound: the handler changed the header of its request")
+	}
+}
 
 // canonical writes a field's name as net/http does.
 func canonical(name []byte) {
