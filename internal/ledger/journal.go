@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"gatehouse"
@@ -183,8 +182,10 @@ func (j *journal) put(s *segment, b []byte) error {
 		if err == nil {
 			return j.room.put(s.size, b)
 		}
-		// The disk is nearly full, or its file system knows no rooms: what still fits is written record by record.
-		j.cramped = true
+		if isFull(err) {
+			return err
+		}
+		j.cramped = true // its file system knows no rooms
 		if err := j.active.Truncate(s.size); err != nil {
 			return err
 		}
@@ -201,7 +202,7 @@ func (j *journal) put(s *segment, b []byte) error {
 func (j *journal) cut(s *segment, cause error) {
 	j.room.drop()
 	err := j.active.Truncate(s.size)
-	if err == nil && (errors.Is(cause, syscall.ENOSPC) || errors.Is(cause, syscall.EDQUOT)) {
+	if err == nil && isFull(cause) {
 		return
 	}
 	j.retire()
