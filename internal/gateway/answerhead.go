@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"slices"
+
 	"gatehouse/internal/gateway/http1"
 )
 
@@ -13,6 +15,9 @@ type answerHead struct {
 
 func (h *answerHead) reset() {
 	clear(h.list)
+	if cap(h.list) > len(h.room) { // it had grown out of it
+		clear(h.room[:])
+	}
 	h.list = h.room[:0]
 }
 
@@ -23,30 +28,19 @@ func (h *answerHead) add(name, value string) {
 
 // set replaces the fields of a name by one.
 func (h *answerHead) set(name, value string) {
-	found := false
-	kept := h.list[:0]
-	for _, f := range h.list {
-		if f.Name == name {
-			if found {
-				continue
-			}
-			found, f.Value = true, value
-		}
-		kept = append(kept, f)
-	}
-	h.list = kept
-	if !found {
+	named := func(f http1.Field) bool { return f.Name == name }
+	i := slices.IndexFunc(h.list, named)
+	if i < 0 {
 		h.add(name, value)
+		return
 	}
+	h.list[i].Value = value
+	others := slices.DeleteFunc(h.list[i+1:], named)
+	h.list = h.list[:i+1+len(others)]
 }
 
 func (h *answerHead) has(name string) bool {
-	for i := range h.list {
-		if h.list[i].Name == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(h.list, func(f http1.Field) bool { return f.Name == name })
 }
 
 // writeHead writes the status and the header.

@@ -79,7 +79,7 @@ func (w *world) join(n int) {
 func (w *world) start(n *ledgerNode) {
 	w.t.Helper()
 	var err error
-	n.l, err = open(context.Background(), Config{Dir: n.dir, DB: w.db, Node: n.name, Sync: time.Second, Now: n.now}, w.db.Record, (*os.File).Write)
+	n.l, err = open(context.Background(), Config{Dir: n.dir, DB: w.db, Node: n.name, Sync: time.Second, Now: n.now}, w.db.Record, nil)
 	if err != nil {
 		w.t.Fatalf("open %s: %v", n.name, err)
 	}

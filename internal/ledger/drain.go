@@ -298,7 +298,7 @@ func (d *drainer) batchOf(entries []entry) store.Batch {
 	d.usage, d.requests = b.Usage, b.Requests
 	var key, ip, network string // most often the next request is of the same key and comes from the same address
 	var last, seen gatehouse.Millis
-	use := func() {
+	note := func() { // what was seen of key
 		if key == "" {
 			return
 		}
@@ -322,7 +322,7 @@ func (d *drainer) batchOf(entries []entry) store.Batch {
 		}
 		if e.key != "" {
 			if e.key != key || e.request != nil && e.request.IP != ip {
-				use()
+				note()
 				key = e.key
 				if e.request != nil && e.request.IP != ip {
 					ip, network = e.request.IP, networkOf(e.request.IP)
@@ -350,7 +350,7 @@ func (d *drainer) batchOf(entries []entry) store.Batch {
 			b.BatchInputs = append(b.BatchInputs, *e.batch)
 		}
 	}
-	use()
+	note()
 	return b
 }
 

@@ -316,7 +316,7 @@ func benchmarkLedger(b *testing.B, dir string, write func(*os.File, []byte) (int
 }
 
 // BenchmarkReserveSettle is one request's share: memory writes nothing, shm writes to a file in memory, disk to a file on disk
-// without waiting for it.
+// without waiting for it, and room copies into one, as a node does.
 func BenchmarkReserveSettle(b *testing.B) {
 	b.Run("memory", func(b *testing.B) {
 		benchmarkLedger(b, b.TempDir(), func(_ *os.File, p []byte) (int, error) { return len(p), nil })
@@ -330,6 +330,7 @@ func BenchmarkReserveSettle(b *testing.B) {
 		benchmarkLedger(b, dir, (*os.File).Write)
 	})
 	b.Run("disk", func(b *testing.B) { benchmarkLedger(b, b.TempDir(), (*os.File).Write) })
+	b.Run("room", func(b *testing.B) { benchmarkLedger(b, b.TempDir(), nil) })
 }
 
 // BenchmarkDrain is the drainer's share of one request: read, check, decode and make the batch.

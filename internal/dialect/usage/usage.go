@@ -48,7 +48,7 @@ func Extract(shape Shape, usageJSON []byte) (gatehouse.Units, bool) {
 		if !gjson.ValidBytes(usageJSON) {
 			return gatehouse.Units{}, false
 		}
-		r.totals.any(usageJSON)
+		r.totals.general(usageJSON)
 	}
 	var u gatehouse.Units
 	switch shape { // a server that speaks both generations says each in its own place
@@ -177,12 +177,12 @@ func (m member) isObject() bool { return m.kind == gjson.JSON && m.raw[0] == '{'
 // read takes the members of an object that is known to be valid.
 func (m *members) read(object []byte) {
 	if !m.plain(object) {
-		m.any(object)
+		m.general(object)
 	}
 }
 
-// any takes the members of a valid object, however it is written.
-func (m *members) any(object []byte) {
+// general takes the members of a valid object, however it is written.
+func (m *members) general(object []byte) {
 	m.n = 0
 	gjson.ParseBytes(object).ForEach(func(key, value gjson.Result) bool {
 		m.list[m.n] = member{[]byte(key.Str), []byte(value.Raw), value.Type}

@@ -28,7 +28,7 @@
 // All of http.ResponseWriter, and through http.ResponseController deadlines, Flush and EnableFullDuplex; no Hijack. Trailers of
 // requests and answers are dropped. The request, its header map and the writer belong to the next request once the handler has
 // returned: nothing of them may be kept but strings. The header map is not the handler's to change. Builds with the race detector make
-// each use after that, and a change, a panic.
+// the use of body and writer after that a panic, and a change of the map.
 //
 // # Deadlines
 //

@@ -456,7 +456,7 @@ func (h *requestHeader) mustBeWhole() {
 			}
 		}
 	}
-	if shown != len(h.fields) {
+	if shown != len(h.names)-1 || shown != len(h.fields) { // Host is not in it
 		panic("inbound: the handler changed the header of its request")
 	}
 }

@@ -90,3 +90,35 @@ func fields(n int) string {
 	}
 	return b.String()
 }
+
+// TestChangedHeader holds that a handler that changes the map is found out, whatever it does to it.
+func TestChangedHeader(t *testing.T) {
+	const head = "GET / HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nX-Two: 2\r\n\r\n"
+	for name, test := range map[string]struct {
+		change func(http.Header)
+		found  bool
+	}{
+		"nothing":  {func(http.Header) {}, false},
+		"adds":     {func(h http.Header) { h.Set("X-Three", "3") }, true},
+		"beside":   {func(h http.Header) { h.Add("X-One", "3") }, true},
+		"replaces": {func(h http.Header) { h.Set("X-One", "3") }, true},
+		"empties":  {func(h http.Header) { h["X-One"] = nil }, true},
+		"deletes":  {func(h http.Header) { h.Del("X-One") }, true},
+	} {
+		in := &input{buf: []byte(head), w: len(head)}
+		in.begin()
+		if v := in.scan(); v != own {
+			t.Fatalf("the head is %v", v)
+		}
+		var h requestHeader
+		test.change(h.of(in, head))
+		found := func() (found bool) {
+			defer func() { found = recover() != nil }()
+			h.mustBeWhole()
+			return false
+		}()
+		if found != test.found {
+			t.Errorf("%s: found out: %v, want %v", name, found, test.found)
+		}
+	}
+}

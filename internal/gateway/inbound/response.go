@@ -95,18 +95,9 @@ func (w *response) Header() http.Header {
 // WriteHeader writes the head into the buffer; what the header map says afterwards is ignored. A 1xx goes out at once, and another
 // head may follow.
 func (w *response) WriteHeader(status int) {
-	if w.late() {
+	if !w.beginHead(status) {
 		return
 	}
-	if status < 100 || status > 999 {
-		panic(fmt.Sprintf("invalid WriteHeader code %v", status))
-	}
-	if w.status != 0 {
-		w.c.srv.cfg.ErrorLog.Printf("superfluous WriteHeader(%d) after %d", status, w.status)
-		return
-	}
-	w.take(0)
-	w.appendStatus(status)
 	if status < 200 && status != http.StatusSwitchingProtocols {
 		w.appendFields(status)
 		w.out = append(w.out, "\r\n"...)
@@ -122,11 +113,9 @@ func (w *response) WriteHeader(status int) {
 // WriteHead is WriteHeader with a header that is a list, in the order in which it is written, of names in canonical form; the header map
 // is left alone. A Content-Type that is not in it is not guessed. It is for final answers.
 func (w *response) WriteHead(status int, fields []http1.Field) {
-	if w.late() || w.status != 0 {
+	if !w.beginHead(status) {
 		return
 	}
-	w.take(0)
-	w.appendStatus(status)
 	w.status = status
 	for i := range fields {
 		w.appendField(status, fields[i].Name, fields[i].Value)
@@ -134,6 +123,23 @@ func (w *response) WriteHead(status int, fields []http1.Field) {
 	w.guess = false
 	w.appendDate()
 	w.endHead()
+}
+
+// beginHead writes the first line of a head; false: there is one already, or nobody may write one any more.
+func (w *response) beginHead(status int) bool {
+	if w.late() {
+		return false
+	}
+	if status < 100 || status > 999 {
+		panic(fmt.Sprintf("invalid WriteHeader code %v", status))
+	}
+	if w.status != 0 {
+		w.c.srv.cfg.ErrorLog.Printf("superfluous WriteHeader(%d) after %d", status, w.status)
+		return false
+	}
+	w.take(0)
+	w.appendStatus(status)
+	return true
 }
 
 // endHead leaves room behind the head for what is known last.
@@ -162,7 +168,7 @@ func (w *response) appendStatus(status int) {
 
 // appendFields appends the header map in the order of its names.
 func (w *response) appendFields(status int) {
-	w.guess = bodyAllowed(status)
+	w.guess, w.dated = bodyAllowed(status), false
 	w.keys = w.keys[:0]
 	for name := range w.header {
 		w.keys = append(w.keys, name)
