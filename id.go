@@ -53,13 +53,13 @@ const Base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 // NewID returns prefix and 24 random characters of Base62 (142 bits).
 func NewID(prefix string) string { return prefix + RandomBase62(24) }
 
-// NewRequestID returns a new request id in OpenAI's form: req_ and 32 hexadecimal digits. The first twelve are the time in
-// milliseconds and the rest is random (80 bits), as in a UUID of version 7 (RFC 9562): rows that are written together then stand
+// NewRequestID returns a new request id in OpenAI's form: req_ and 32 hexadecimal digits. The first twelve are the time at
+// in milliseconds and the rest is random (80 bits), as in a UUID of version 7 (RFC 9562): rows that are written together then stand
 // together in the indexes of a database, which is what recording a request costs most of (docs/adr/0007).
-func NewRequestID() string {
+func NewRequestID(at Millis) string {
 	var raw [16]byte
 	_, _ = rand.Read(raw[6:]) // never fails, as below
-	now := uint64(time.Now().UnixMilli())
+	now := uint64(at)
 	raw[0], raw[1], raw[2], raw[3], raw[4], raw[5] = byte(now>>40), byte(now>>32), byte(now>>24), byte(now>>16), byte(now>>8), byte(now)
 	var text [len(PrefixRequest) + 32]byte
 	copy(text[:], PrefixRequest)

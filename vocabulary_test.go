@@ -72,14 +72,14 @@ func TestRequestIDs(t *testing.T) {
 	var last string
 	seen := map[string]bool{}
 	for range 1000 {
-		before := time.Now().UnixMilli()
-		id := gatehouse.NewRequestID()
+		at := gatehouse.MillisOf(time.Now())
+		id := gatehouse.NewRequestID(at)
 		if !form.MatchString(id) || seen[id] {
 			t.Fatalf("id %q", id)
 		}
 		seen[id] = true
-		if first := fmt.Sprintf("req_%012x", before); id[:16] < first || last != "" && id[:16] < last[:16] {
-			t.Fatalf("id %q is older than %q or than its moment", id, last)
+		if first := fmt.Sprintf("req_%012x", int64(at)); id[:16] != first || last != "" && id[:16] < last[:16] {
+			t.Fatalf("id %q is older than %q or not of its moment", id, last)
 		}
 		last = id
 	}

@@ -13,7 +13,7 @@ import (
 // usage records one settled request, with what it counts in budgets.
 func (o *office) usage(t testing.TB, cost, kept gatehouse.NanoUSD, windows ...gatehouse.BudgetWindow) (id string) {
 	t.Helper()
-	id = gatehouse.NewRequestID()
+	id = gatehouse.NewRequestID(gatehouse.MillisOf(time.Now()))
 	b := store.Batch{Usage: []gatehouse.Usage{{ID: id, At: gatehouse.MillisOf(o.now), Organization: o.who.Organization, Project: o.found.Project.ID, Product: "completions", Model: "m", Cost: cost, CostKnown: true}}}
 	if len(windows) > 0 {
 		b.Charges = []store.Charge{{Usage: id, Node: "node", Cost: cost, Kept: kept, Windows: windows}}

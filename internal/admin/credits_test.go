@@ -98,7 +98,7 @@ func (b *bank) window() (w gatehouse.BudgetWindow) {
 func (b *bank) spend(cost gatehouse.NanoUSD) {
 	b.t.Helper()
 	b.spent++
-	id := gatehouse.NewRequestID()
+	id := gatehouse.NewRequestID(gatehouse.MillisOf(time.Now()))
 	batch := store.Batch{Usage: []gatehouse.Usage{{ID: id, At: gatehouse.MillisOf(b.now), Organization: b.who.Organization, Project: b.found.Project.ID, Product: "completions", Model: "m", Cost: cost, CostKnown: true}}}
 	if b.info().Budget != "" {
 		batch.Charges = []store.Charge{{Usage: id, Node: "node", Cost: cost, Windows: []gatehouse.BudgetWindow{b.window()}}}

@@ -134,7 +134,7 @@ type handler func(ctx context.Context, c *call) (any, error)
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	caller := dialect.CallerOf(r.Header)
-	record := gatehouse.Request{ID: gatehouse.NewRequestID(), ClientRequestID: caller.RequestID, At: gatehouse.MillisOf(began), Dialect: "admin", Method: r.Method,
+	record := gatehouse.Request{ID: gatehouse.NewRequestID(gatehouse.MillisOf(began)), ClientRequestID: caller.RequestID, At: gatehouse.MillisOf(began), Dialect: "admin", Method: r.Method,
 		UserAgent: clip(secret.Redact(r.UserAgent()), 256), Rule: ledger.RuleServed}
 	addr := authn.ClientAddress(r, a.cfg.TrustedProxies)
 	if addr.IsValid() {

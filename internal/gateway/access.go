@@ -19,6 +19,12 @@ func (l *accessLine) text(name, value string) {
 	*l = strictjson.AppendQuoted(*l, value)
 }
 
+// word is an id of ours or a name out of a list of ours: it needs no escaping.
+func (l *accessLine) word(name, value string) {
+	l.name(name)
+	*l = append(append(append(*l, '"'), value...), '"')
+}
+
 func (l *accessLine) number(name string, value int64) {
 	l.name(name)
 	*l = strconv.AppendInt(*l, value, 10)
@@ -38,12 +44,12 @@ func (g *Gateway) logAccess(x *exchange) {
 	}
 	l := accessLines.Get().(*accessLine)
 	*l = append((*l)[:0], `{"time":"`...)
-	*l = g.cfg.Now().AppendFormat(*l, time.RFC3339Nano)
+	*l = x.at.AppendFormat(*l, time.RFC3339Nano)
 	*l = append(*l, `","level":"INFO","msg":"request"`...)
-	l.text("request_id", r.ID)
-	l.text("key", r.Key)
-	l.text("project", r.Project)
-	l.text("operation", r.Route)
+	l.word("request_id", r.ID)
+	l.word("key", r.Key)
+	l.word("project", r.Project)
+	l.word("operation", r.Route)
 	l.text("deployment", r.Deployment)
 	l.text("upstream", upstream)
 	l.number("status", int64(r.Status))

@@ -76,7 +76,10 @@ func (x *exchange) read() error {
 	if x.r.ContentLength < 0 {
 		slowest = x.g.cfg.Timeouts.Total
 	}
-	x.setReadDeadline(slowest)
+	waits := !arrived(x.r.Body)
+	if waits {
+		x.setReadDeadline(slowest)
+	}
 	var err error
 	switch kind {
 	case dialect.BodyJSON:
@@ -94,11 +97,17 @@ func (x *exchange) read() error {
 	if err != nil {
 		return err
 	}
-	if x.body.stream == nil {
+	if x.body.stream == nil && waits {
 		// The connection is read on in the background to notice a caller that leaves: that has no deadline.
 		x.setReadDeadline(0)
 	}
 	return x.requireModel()
+}
+
+// arrived reports whether a body can be read without waiting for its sender. Only our own server can say so.
+func arrived(body io.Reader) bool {
+	b, ok := body.(interface{ Arrived() bool })
+	return ok && b.Arrived()
 }
 
 // setReadDeadline bounds the reading of the request's body; 0 removes the bound, and a negative one has passed.

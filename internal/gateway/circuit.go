@@ -93,7 +93,7 @@ func (x *exchange) ahead() *step {
 			x.skip(s, "the retry budget of its upstream is used up")
 		case notAdmitted:
 			if !s.skipped {
-				x.skip(s, x.barred(s, x.g.cfg.Now()))
+				x.skip(s, x.barred(s, x.at))
 			}
 		}
 	}
@@ -130,7 +130,7 @@ const (
 
 // admit asks for an attempt along a route; x.permit is what is given.
 func (x *exchange) admit(s *step) admission {
-	now := x.g.cfg.Now()
+	now := x.look()
 	permit, ok := s.circuit.Admit(now)
 	if !ok {
 		return notAdmitted

@@ -62,6 +62,7 @@ func (x *exchange) forward() (*outbound.Response, error) {
 		if wait > 0 && !x.sleep(wait) {
 			return nil, x.upstreamError(context.Cause(x.ctx))
 		}
+		x.look()
 		s = next
 	}
 }
@@ -99,7 +100,7 @@ func (x *exchange) mayFollow(resp *outbound.Response, err error) (another, same 
 	case x.call.Op.Once, x.body.stream != nil, resp.Status == http.StatusUnauthorized, resp.Status == http.StatusForbidden:
 		return false, false, 0
 	}
-	same, hint = dialect.Retryable(resp.Status, resp.Header.Get, x.g.cfg.Now())
+	same, hint = dialect.Retryable(resp.Status, resp.Header.Get, x.at)
 	return same, same, hint
 }
 
@@ -153,9 +154,9 @@ func (x *exchange) try(s *step) (*outbound.Response, error) {
 	x.tries++
 	s.tried = true
 	x.answer = answer{upstream: s.upstream, model: s.model, step: s}
-	began := x.g.cfg.Now()
+	began := x.at // as it was let through
 	resp, err := x.send(s)
-	ended := x.g.cfg.Now()
+	ended := x.look()
 	at.Millis = ended.Sub(began).Milliseconds()
 	if err != nil {
 		at.Error = redactError(err)

@@ -204,6 +204,7 @@ type current struct {
 	ctx     *lifetime
 	serial  uint64
 	started time.Time
+	at      time.Time // what the clock said when the exchange last had to wait, or at its start
 	pushed  time.Time // when the deadline for writing was last moved; zero: there is none
 	draft   *draft    // nil once the answer has begun
 	fields  *strictjson.Result
@@ -318,12 +319,12 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x.draft = drafts.Get().(*draft)
 	x.fields = &x.draft.fields
 	x.control = control{w}
-	x.started = g.cfg.Now()
+	x.started = x.look()
 	x.serial = g.serial.Add(1)
 	x.crowded = g.open.Add(1) > int64(g.cfg.StreamLimit)
 	x.ctx = newLifetime(r.Context())
 	x.total.begin(x.ctx, g.cfg.Timeouts.Total)
-	x.record = gatehouse.Request{ID: gatehouse.NewRequestID(), At: gatehouse.MillisOf(x.started), Method: r.Method, Attempts: x.attempts[:0]}
+	x.record = gatehouse.Request{ID: gatehouse.NewRequestID(gatehouse.MillisOf(x.started)), At: gatehouse.MillisOf(x.started), Method: r.Method, Attempts: x.attempts[:0]}
 	x.in.Addr = authn.ClientAddress(r, g.cfg.TrustedProxies)
 	if r.TLS != nil {
 		x.in.Certificate.Chain = r.TLS.PeerCertificates

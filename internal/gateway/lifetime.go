@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -143,40 +144,37 @@ func (h *hook) stop() bool {
 
 // overtime ends a lifetime that lasts too long. It is one timer for many exchanges, one after the other.
 type overtime struct {
-	timer *time.Timer
+	running *strike // nil until the first exchange, and after one whose time was over
+}
 
-	mu sync.Mutex
-	of *lifetime // guarded by mu, as is by; nil between two exchanges
-	by time.Time
+// strike is a timer and the lifetime it ends; nil between two exchanges.
+type strike struct {
+	timer *time.Timer
+	of    atomic.Pointer[lifetime]
 }
 
 func (o *overtime) begin(of *lifetime, after time.Duration) {
-	o.mu.Lock()
-	o.of, o.by = of, time.Now().Add(after)
-	o.mu.Unlock()
-	if o.timer == nil {
-		o.timer = time.AfterFunc(after, o.strike)
+	if s := o.running; s != nil {
+		s.of.Store(of)
+		s.timer.Reset(after)
 		return
 	}
-	o.timer.Reset(after)
+	s := &strike{}
+	s.of.Store(of)
+	s.timer = time.AfterFunc(after, s.run)
+	o.running = s
 }
 
 func (o *overtime) end() {
-	o.timer.Stop()
-	o.mu.Lock()
-	o.of = nil
-	o.mu.Unlock()
+	s := o.running
+	if !s.timer.Stop() {
+		o.running = nil // it runs now, perhaps: it must not meet the next exchange
+	}
+	s.of.Store(nil)
 }
 
-// strike ends the lifetime whose time is over; the timer may have been set for one before it.
-func (o *overtime) strike() {
-	o.mu.Lock()
-	of := o.of
-	if of != nil && time.Now().Before(o.by) {
-		of = nil
-	}
-	o.mu.Unlock()
-	if of != nil {
+func (s *strike) run() {
+	if of := s.of.Load(); of != nil {
 		of.cancel(context.DeadlineExceeded)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"gatehouse"
@@ -238,6 +239,7 @@ func (x *exchange) pictured() (size, quality string) {
 
 // finishRecord completes the explain record as far as it is known now.
 func (x *exchange) finishRecord() {
+	x.look()
 	x.record.Millis = x.elapsed()
 	if x.record.Status == 0 {
 		x.record.Status = StatusClientClosed
@@ -254,7 +256,15 @@ func (x *exchange) finishRecord() {
 	}
 }
 
-func (x *exchange) elapsed() int64 { return x.g.cfg.Now().Sub(x.started).Milliseconds() }
+// look reads the clock. That costs as much as a stage does, so an exchange looks only where it may have waited for somebody, and takes
+// x.at in between.
+func (x *exchange) look() time.Time {
+	x.at = x.g.cfg.Now()
+	return x.at
+}
+
+// elapsed returns the milliseconds from the request's beginning to when it last looked at the clock.
+func (x *exchange) elapsed() int64 { return x.at.Sub(x.started).Milliseconds() }
 
 // finish writes the explain record of an exchange that was never held, and the access log's line.
 func (g *Gateway) finish(x *exchange) {

@@ -172,7 +172,7 @@ func useEverything(t *testing.T, db *DB) {
 		t.Fatal(err)
 	}
 	for range mergeAt {
-		if err := db.Record(t.Context(), Batch{Usage: []gatehouse.Usage{{ID: gatehouse.NewRequestID(), At: 1}}}); err != nil {
+		if err := db.Record(t.Context(), Batch{Usage: []gatehouse.Usage{{ID: gatehouse.NewRequestID(1), At: 1}}}); err != nil {
 			t.Fatal(err)
 		}
 	}

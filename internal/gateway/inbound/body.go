@@ -50,6 +50,8 @@ func (g *guardedBody) Read(p []byte) (int, error) {
 
 func (g *guardedBody) Close() error { return g.c.body.Close() }
 
+func (g *guardedBody) Arrived() bool { return g.c.body.Arrived() }
+
 // Read reads what has arrived, at least one byte, and waits only when there is none. The end may come together with the last
 // bytes.
 func (b *body) Read(p []byte) (int, error) {
@@ -75,6 +77,11 @@ func (b *body) Close() error {
 		b.err = errBodyClosed
 	}
 	return nil
+}
+
+// Arrived reports whether all of the body is in memory: reading it waits for nobody.
+func (b *body) Arrived() bool {
+	return b.c != nil && b.err == nil && !b.chunked && b.left <= int64(b.c.in.w-b.c.in.r)
 }
 
 func (b *body) read(p []byte) (int, error) {
