@@ -140,7 +140,7 @@ func setDefault(d *time.Duration, value time.Duration) {
 // Close ends idle upstream connections. Exchanges still open are cancelled.
 func (g *Gateway) Close() {
 	g.draining.Store(true)
-	g.live.each(func(x *exchange) { x.ctx.cancel(errDraining) })
+	g.live.each(func(x *exchange) { x.ctx.Cut(errDraining) })
 	g.endpoints.close()
 }
 
@@ -151,7 +151,7 @@ var errDraining = errors.New("the gateway is shutting down")
 func (g *Gateway) cut() {
 	g.live.each(func(x *exchange) {
 		if g.cfg.Auth.Recheck(&x.id) != nil {
-			x.ctx.cancel(errCut)
+			x.ctx.Cut(errCut)
 			// A caller that does not read blocks the relay in a write, one that does not send blocks the body that is passed on;
 			// deadlines free both. They fail only when the connection is gone already. A body that was read leaves the server
 			// reading for a caller that leaves: a deadline would look like one.

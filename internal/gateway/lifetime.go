@@ -3,100 +3,47 @@ package gateway
 import (
 	"context"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"gatehouse/internal/gateway/ending"
 )
 
-// lifetime is the context of one exchange. It ends when the caller leaves, when the exchange is cancelled, and with the exchange.
-// Three contexts of the standard library would do the same at the cost of ten allocations and two maps for each request; this is
-// one. It is not used again, for what was given it may ask for its end at any time.
+// lifetime is the context of one exchange. It ends when the caller leaves, when the exchange is cancelled, and with the exchange. It is
+// not used again, for what was given it may ask for its end at any time.
 //
 // Err says why it ended, in more words than Canceled where there are any, and so does context.Cause.
 type lifetime struct {
+	ending.End
 	parent context.Context
-	leave  func() bool // takes it off the parent's list
-
-	mu    sync.Mutex
-	cause error         // guarded by mu, as are the rest; nil while it lasts
-	done  chan struct{} // nil until somebody asked for it
-	hooks hook          // the list's head
-	first hook          // so that one hook costs no allocation
-}
-
-// hook is a function that runs at the end of a lifetime.
-type hook struct {
-	of         *lifetime
-	f          func()
-	prev, next *hook
-}
-
-// afterFuncer is what lifetimes, the requests of our own server and nobody else have; see context.AfterFunc.
-type afterFuncer interface {
-	AfterFunc(f func()) (stop func() bool)
+	hook   ending.Hook // on the parent's list, where that is a context of our own server
+	leave  func() bool // takes it off the list of any other
 }
 
 func newLifetime(parent context.Context) *lifetime {
 	l := &lifetime{parent: parent}
-	left := func() { l.cancel(context.Cause(parent)) }
-	if p, ok := parent.(afterFuncer); ok {
-		l.leave = p.AfterFunc(left)
-	} else {
-		l.leave = context.AfterFunc(parent, left)
-	}
+	l.leave = ending.Link(parent, &l.hook, (*departure)(l))
 	return l
 }
 
+// departure ends a lifetime because its parent has ended.
+type departure lifetime
+
+// Tell implements ending.Teller.
+func (d *departure) Tell() { (*lifetime)(d).Cut(context.Cause(d.parent)) }
+
 // end ends it, together with the exchange.
 func (l *lifetime) end() {
-	l.leave()
-	l.cancel(context.Canceled)
-}
-
-// cancel ends it, if nothing has before, and runs the hooks.
-func (l *lifetime) cancel(cause error) {
-	l.mu.Lock()
-	if l.cause != nil {
-		l.mu.Unlock()
-		return
+	if l.leave != nil {
+		l.leave()
+	} else {
+		l.hook.Off()
 	}
-	l.cause = cause
-	if l.done != nil {
-		close(l.done)
-	}
-	first := l.hooks.next
-	l.hooks.next = nil
-	for h := first; h != nil; h = h.next {
-		h.prev = nil
-	}
-	l.mu.Unlock()
-	for h := first; h != nil; h = h.next {
-		h.f()
-	}
+	l.Cut(context.Canceled)
 }
 
 // Deadline implements context.Context. The exchange's own time is kept by a timer.
 func (l *lifetime) Deadline() (time.Time, bool) { return time.Time{}, false }
-
-// Done implements context.Context.
-func (l *lifetime) Done() <-chan struct{} {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.done == nil {
-		l.done = make(chan struct{})
-		if l.cause != nil {
-			close(l.done)
-		}
-	}
-	return l.done
-}
-
-// Err implements context.Context.
-func (l *lifetime) Err() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cause
-}
 
 // Value implements context.Context.
 func (l *lifetime) Value(key any) any {
@@ -104,42 +51,6 @@ func (l *lifetime) Value(key any) any {
 		return nil // the context package asks for the parent's insides, to take its end for ours
 	}
 	return l.parent.Value(key)
-}
-
-// AfterFunc runs f when the lifetime ends, on the goroutine that ends it, unless stop is called first. The context package looks for
-// this method, so that what is derived needs no goroutine. f must not block.
-func (l *lifetime) AfterFunc(f func()) (stop func() bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cause != nil {
-		go f() // ends with f; the caller may hold what f needs
-		return func() bool { return false }
-	}
-	h := &l.first
-	if h.f != nil {
-		h = new(hook)
-	}
-	*h = hook{of: l, f: f, prev: &l.hooks, next: l.hooks.next}
-	if h.next != nil {
-		h.next.prev = h
-	}
-	l.hooks.next = h
-	return h.stop
-}
-
-// stop takes the hook off the list and reports whether it was there.
-func (h *hook) stop() bool {
-	h.of.mu.Lock()
-	defer h.of.mu.Unlock()
-	if h.prev == nil {
-		return false
-	}
-	h.prev.next = h.next
-	if h.next != nil {
-		h.next.prev = h.prev
-	}
-	h.f, h.prev, h.next = nil, nil, nil
-	return true
 }
 
 // overtime ends a lifetime that lasts too long. It is one timer for many exchanges, one after the other.
@@ -175,7 +86,7 @@ func (o *overtime) end() {
 
 func (s *strike) run() {
 	if of := s.of.Load(); of != nil {
-		of.cancel(context.DeadlineExceeded)
+		of.Cut(context.DeadlineExceeded)
 	}
 }
 

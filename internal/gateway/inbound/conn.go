@@ -1,7 +1,6 @@
 package inbound
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -72,7 +71,7 @@ func newConn(s *Server, nc net.Conn) (*conn, error) {
 			c.nc = quick
 		}
 	}
-	c.ctx = &requestContext{c: c, err: context.Canceled}
+	c.ctx = newRequestContext(c)
 	if s.cfg.TLS != nil {
 		c.session = tls.Server(c.nc, s.cfg.TLS)
 		c.nc = c.session

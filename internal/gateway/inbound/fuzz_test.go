@@ -3,7 +3,6 @@ package inbound
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"io"
 	"net"
 	"net/http"
@@ -47,7 +46,7 @@ func compare(t *testing.T, raw []byte, piece uint8) (served int) {
 		m.piece = len(raw) + 1
 	}
 	c := &conn{srv: New(Config{}), raw: m, nc: m}
-	c.ctx = &requestContext{c: c, err: context.Canceled}
+	c.ctx = newRequestContext(c)
 	c.base = (&http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(c.ctx)
 	defer func() { c.release() }()
 	theirs := bufio.NewReader(bytes.NewReader(raw))

@@ -170,7 +170,7 @@ func TestCallerStays(t *testing.T) {
 // TestContext gives every request a context that ends with it, and costs nothing before somebody asks.
 func TestContext(t *testing.T) {
 	c := &conn{raw: &memory{}}
-	x := &requestContext{c: c, err: context.Canceled}
+	x := newRequestContext(c)
 	x.begin()
 	if allocs := testing.AllocsPerRun(100, func() { x.end(); x.begin() }); allocs != 0 {
 		t.Errorf("a request whose context nobody uses costs %v allocations", allocs)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"gatehouse/internal/gateway/ending"
 	"gatehouse/internal/gateway/http1"
 	"gatehouse/internal/gateway/socket"
 )
@@ -43,8 +44,11 @@ type conn struct {
 	await func(fd uintptr) bool
 	n     int // what await read, and the error it met
 	err   error
-	stop  func() bool
 	vec   net.Buffers
+
+	watched bool        // the end of the exchange closes the connection, by hook or by what stop undoes
+	hook    ending.Hook // on the list of a context of our own
+	stop    func() bool
 }
 
 func newConn(e *Endpoint, raw *net.TCPConn) *conn {
@@ -109,20 +113,27 @@ func (c *conn) quiet() bool { return c.quick == nil || c.quick.Quiet() }
 
 // watch makes the end of ctx close the connection; release undoes it.
 func (c *conn) watch(ctx context.Context) {
-	if own, ok := ctx.(interface{ AfterFunc(func()) func() bool }); ok {
-		c.stop = own.AfterFunc(c.abort) // what context.AfterFunc would ask it for, without a context in between
-		return
-	}
-	if ctx.Done() != nil {
-		c.stop = context.AfterFunc(ctx, c.abort)
-	}
+	c.stop = ending.Link(ctx, &c.hook, (*cancelled)(c))
+	c.watched = true
 }
+
+// cancelled closes a connection whose exchange has ended before its time.
+type cancelled conn
+
+// Tell implements ending.Teller.
+func (c *cancelled) Tell() { c.abort() }
 
 // unwatch reports whether the connection was left alone: false means that it is being closed.
 func (c *conn) unwatch() bool {
-	stop := c.stop
-	c.stop = nil
-	return stop == nil || stop()
+	watched, stop := c.watched, c.stop
+	c.watched, c.stop = false, nil
+	switch {
+	case !watched:
+		return true
+	case stop == nil:
+		return c.hook.Off()
+	}
+	return stop()
 }
 
 // release ends the exchange: a connection that may serve another one goes back to the pool.
