@@ -157,7 +157,7 @@ func first(h http.Header, canonical string) string {
 
 func requestID(h http.Header, canonical string) string {
 	id := first(h, canonical)
-	if len(id) > maxRequestID {
+	if id == "" || len(id) > maxRequestID {
 		return ""
 	}
 	for i := 0; i < len(id); i++ {

@@ -336,6 +336,11 @@ func (o *Op) readFields() {
 		own = work
 	}
 	o.fields, o.Spec = compile(o.Model, own)
+	for i := range o.fields {
+		if o.fields[i].isSingle() && o.fields[i].names() {
+			o.naming = append(o.naming, i)
+		}
+	}
 	o.At = indexOf(o.Spec)
 }
 
@@ -416,7 +421,7 @@ type Reference struct {
 // one that the caller must be allowed to use, and fields that ask for what nobody tells apart. It allocates only when there are any, and its time is proportional to the
 // number of fields found.
 func (o *Op) References(r *strictjson.Result, dst []Reference) []Reference {
-	for i := range o.fields {
+	for _, i := range o.naming {
 		dst = o.fields[i].appendTo(dst, r, r.Span(i))
 	}
 	// From the end, because an object is found where it ends: metadata before what is inside it, an item before its members.
@@ -449,8 +454,16 @@ func (o *Op) References(r *strictjson.Result, dst []Reference) []Reference {
 	return last.appendTo(dst, r)
 }
 
+// names reports whether the field names anything that References returns.
+func (f *FieldRule) names() bool { return f.Object != "" || f.Model || f.Within != nil }
+
+// isSingle reports whether the field has one place, so that its value is in Result.Span. That of any other is in Result.Found.
+func (f *FieldRule) isSingle() bool {
+	return !strings.HasPrefix(f.Path, "**.") && !strings.Contains(f.Path, "[]")
+}
+
 func (f *FieldRule) appendTo(dst []Reference, r *strictjson.Result, s strictjson.Span) []Reference {
-	if f.Object == "" && !f.Model && f.Within == nil {
+	if !f.names() || s.Kind == 0 {
 		return dst
 	}
 	id, ok := r.Text(s)

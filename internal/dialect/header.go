@@ -20,26 +20,14 @@ func RequestHeader(name string) bool {
 	return strings.HasPrefix(name, "Aoai-") // Azure's switches for preview features, e.g. aoai-evals: preview
 }
 
-// responseHeaders are the headers of an upstream that callers get, by their names in lower case.
-var responseHeaders = func() map[string]string {
-	m := map[string]string{}
-	for _, name := range []string{"Content-Type", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Range", "Accept-Ranges",
-		"Cache-Control", "Etag", "Last-Modified", "Deprecation", "Sunset", "Location",
-		"Openai-Processing-Ms", "Openai-Version", "Openai-Model", "Openai-Poll-After-Ms",
-		"Retry-After", "Retry-After-Ms", "X-Should-Retry"} {
-		m[strings.ToLower(name)] = name
-	}
-	return m
-}()
-
-// maxResponseHeader is longer than every name in responseHeaders.
-const maxResponseHeader = 32
+// maxResponseHeader is the length of the longest name that ResponseHeader knows.
+const maxResponseHeader = len("openai-processing-ms")
 
 // ResponseHeader reports whether an upstream's header is copied to the caller, and its canonical name. Lengths and framing are the
 // transport's; request ids, rate limits, cookies and what tells about the provider's account stay here. It does not allocate.
 func ResponseHeader(name, value string) (canonical string, ok bool) {
-	var lower [maxResponseHeader]byte
-	if len(name) > len(lower) {
+	var room [maxResponseHeader]byte
+	if len(name) > len(room) {
 		return "", false
 	}
 	for i := range len(name) {
@@ -47,14 +35,50 @@ func ResponseHeader(name, value string) (canonical string, ok bool) {
 		if 'A' <= c && c <= 'Z' {
 			c += 'a' - 'A'
 		}
-		lower[i] = c
+		room[i] = c
 	}
-	canonical, ok = responseHeaders[string(lower[:len(name)])]
-	if canonical == "Location" {
+	switch string(room[:len(name)]) {
+	case "content-type":
+		return "Content-Type", true
+	case "content-disposition":
+		return "Content-Disposition", true
+	case "content-encoding":
+		return "Content-Encoding", true
+	case "content-language":
+		return "Content-Language", true
+	case "content-range":
+		return "Content-Range", true
+	case "accept-ranges":
+		return "Accept-Ranges", true
+	case "cache-control":
+		return "Cache-Control", true
+	case "etag":
+		return "Etag", true
+	case "last-modified":
+		return "Last-Modified", true
+	case "deprecation":
+		return "Deprecation", true
+	case "sunset":
+		return "Sunset", true
+	case "location":
 		// An absolute one would send the caller, and its key, past Gatehouse.
-		ok = strings.HasPrefix(value, "/") && !strings.HasPrefix(value, "//") && !strings.Contains(value, `\`)
+		return "Location", strings.HasPrefix(value, "/") && !strings.HasPrefix(value, "//") && !strings.Contains(value, `\`)
+	case "openai-processing-ms":
+		return "Openai-Processing-Ms", true
+	case "openai-version":
+		return "Openai-Version", true
+	case "openai-model":
+		return "Openai-Model", true
+	case "openai-poll-after-ms":
+		return "Openai-Poll-After-Ms", true
+	case "retry-after":
+		return "Retry-After", true
+	case "retry-after-ms":
+		return "Retry-After-Ms", true
+	case "x-should-retry":
+		return "X-Should-Retry", true
 	}
-	return canonical, ok
+	return "", false
 }
 
 // FaceHeaders calls set for the headers that an answer bears in a face: the request id, and in Azure's its own names for it, the

@@ -99,6 +99,7 @@ type Op struct {
 	inference  inferenceRule
 	segments   []segment
 	fields     []FieldRule
+	naming     []int // the fields among them that have one place and name something there
 }
 
 // inferenceRule is whether Azure AI model inference has an operation.

@@ -28,19 +28,27 @@ func (h *answerHead) add(name, value string) {
 
 // set replaces the fields of a name by one.
 func (h *answerHead) set(name, value string) {
-	named := func(f http1.Field) bool { return f.Name == name }
-	i := slices.IndexFunc(h.list, named)
+	i := h.index(name)
 	if i < 0 {
 		h.add(name, value)
 		return
 	}
 	h.list[i].Value = value
-	others := slices.DeleteFunc(h.list[i+1:], named)
+	others := slices.DeleteFunc(h.list[i+1:], func(f http1.Field) bool { return f.Name == name })
 	h.list = h.list[:i+1+len(others)]
 }
 
-func (h *answerHead) has(name string) bool {
-	return slices.ContainsFunc(h.list, func(f http1.Field) bool { return f.Name == name })
+func (h *answerHead) has(name string) bool { return h.index(name) >= 0 }
+
+// index returns where the first field of a name is; -1: nowhere. A dozen names are asked for with every answer, most of which are not
+// there, and so it is a loop without a function in it.
+func (h *answerHead) index(name string) int {
+	for i := range h.list {
+		if h.list[i].Name == name {
+			return i
+		}
+	}
+	return -1
 }
 
 // writeHead writes the status and the header.

@@ -249,8 +249,8 @@ func (x *exchange) outgoingHeader(up *gatehouse.Upstream, h []outbound.Field) []
 			}
 		}
 	}
-	if coding := x.r.Header.Get("Content-Encoding"); coding != "" && x.body.stream != nil {
-		h = append(h, outbound.Field{Name: "Content-Encoding", Value: coding}) // of a body that is passed on unread: see read
+	if coding := x.r.Header["Content-Encoding"]; x.body.stream != nil && len(coding) > 0 && coding[0] != "" {
+		h = append(h, outbound.Field{Name: "Content-Encoding", Value: coding[0]}) // of a body that is passed on unread: see read
 	}
 	h = append(h, outbound.Field{Name: "Accept-Encoding", Value: "identity"}, outbound.Field{Name: "User-Agent", Value: "gatehouse"},
 		outbound.Field{Name: "X-Client-Request-Id", Value: x.record.ID})
