@@ -239,13 +239,19 @@ func (x *exchange) limits(s *step) (context.Context, outbound.Timeouts) {
 
 // outgoingHeader builds the header that goes upstream from an allow list; nothing of the caller's credential is in reach of it.
 func (x *exchange) outgoingHeader(up *gatehouse.Upstream, h []outbound.Field) []outbound.Field {
-	for name, values := range x.r.Header {
-		if dialect.RequestHeader(name) || up.Dialect == gatehouse.Mock && strings.HasPrefix(name, "X-Mock-") {
+	names, sent := x.sentFields()
+	for i, name := range names {
+		if goesUpstream(up, name) {
+			h = append(h, x.outgoingField(name, sent[i]))
+		}
+	}
+	if len(names) == 0 {
+		for name, values := range x.r.Header {
+			if !goesUpstream(up, name) {
+				continue
+			}
 			for _, value := range values {
-				if name == "Idempotency-Key" {
-					value = x.idempotencyKey(value)
-				}
-				h = append(h, outbound.Field{Name: name, Value: value})
+				h = append(h, x.outgoingField(name, value))
 			}
 		}
 	}
@@ -259,6 +265,28 @@ func (x *exchange) outgoingHeader(up *gatehouse.Upstream, h []outbound.Field) []
 		h = append(h, outbound.Field{Name: "OpenAI-Project", Value: x.id.Principal.Project})
 	}
 	return h
+}
+
+// sentFields returns the caller's header as a list of names and one of their values, where our own server has it so: a map is walked slowly.
+func (x *exchange) sentFields() (names, values []string) {
+	if w, ok := x.w.(interface {
+		RequestFields() (names, values []string)
+	}); ok {
+		return w.RequestFields()
+	}
+	return nil, nil
+}
+
+// goesUpstream reports whether a field of the caller's is on the list.
+func goesUpstream(up *gatehouse.Upstream, name string) bool {
+	return dialect.RequestHeader(name) || up.Dialect == gatehouse.Mock && strings.HasPrefix(name, "X-Mock-")
+}
+
+func (x *exchange) outgoingField(name, value string) outbound.Field {
+	if name == "Idempotency-Key" {
+		value = x.idempotencyKey(value)
+	}
+	return outbound.Field{Name: name, Value: value}
 }
 
 // outgoingBody gives the request the caller's bytes, but for the fields the gateway owns.

@@ -215,10 +215,10 @@ func BenchmarkLook(b *testing.B) {
 				<-l.began
 			}
 			var open []*conn
-			s.lasting(nil)
+			s.look(time.Now(), nil)
 			began := cpu(b)
 			for b.Loop() {
-				open = s.lasting(open[:0])
+				open = s.look(time.Now(), open[:0])
 				for _, c := range open {
 					if c.callerLeft() {
 						b.Fatal("a caller that waits was taken for gone")

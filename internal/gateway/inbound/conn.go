@@ -33,7 +33,9 @@ type conn struct {
 
 	state   atomic.Int32
 	serial  atomic.Uint64 // odd while a handler runs
-	watched uint64        // guarded by Server.mu: serial at the last look
+	watched uint64        // guarded by Server.mu, as are the two that follow: serial at the last look
+	idle    waiting       // for a request
+	slow    waiting       // for a write
 	ctx     *requestContext
 	look    func(fd uintptr) // the watching goroutine's, as is gone
 	gone    bool
@@ -93,9 +95,9 @@ func (c *conn) serve() {
 		state := c.session.ConnectionState()
 		c.base.TLS = &state
 	}
-	limit := c.srv.cfg.ReadHeaderTimeout // of a connection that has not said anything yet
+	_ = c.SetReadDeadline(time.Now().Add(c.srv.cfg.ReadHeaderTimeout)) // for the first byte; no read is under way: it cannot fail
 	for {
-		switch c.head(limit) {
+		switch c.head() {
 		case foreign:
 			c.handOver()
 			return
@@ -114,11 +116,11 @@ func (c *conn) serve() {
 			c.close()
 			return
 		}
+		c.reading.reset()
 		if !c.state.CompareAndSwap(stateActive, stateIdle) || c.srv.draining.Load() {
 			c.close()
 			return
 		}
-		limit = c.srv.cfg.IdleTimeout
 	}
 }
 
@@ -227,6 +229,14 @@ func (c *conn) closeIdle() {
 	}
 }
 
+// expire ends a connection that waits for a request, unless one is under way after all: the read fails, and who waits for it says
+// goodbye.
+func (c *conn) expire() {
+	if c.state.CompareAndSwap(stateIdle, stateClosed) {
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // it fails where the connection is closed already
+	}
+}
+
 // kill closes the connection whatever is under way, and cancels that. It may be called from anywhere.
 func (c *conn) kill() {
 	c.state.Store(stateClosed)
@@ -284,6 +294,7 @@ func (c *conn) linger() {
 type limits struct {
 	mu    sync.Mutex
 	busy  bool      // guarded by mu, as are the rest; a call is under way
+	calls uint64    // that were made
 	want  time.Time // zero: none
 	force time.Time // what the connection was told
 }
@@ -306,24 +317,32 @@ func (l *limits) ask(t time.Time, set func(time.Time) error) error {
 	return nil
 }
 
-// enter puts in force what is wanted; a span is for calls that nobody has set a limit for: it strikes between d and 5/4 d.
-func (l *limits) enter(span time.Duration, set func(time.Time) error) error {
+// enter puts in force what is wanted.
+func (l *limits) enter(set func(time.Time) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.busy = true
-	t := l.want
-	if t.IsZero() && span > 0 {
-		now := time.Now()
-		if left := l.force.Sub(now); !l.force.IsZero() && left >= span && left <= span+span/4 {
-			return nil
-		}
-		t = now.Add(span + span/4)
-	}
-	if l.force.Equal(t) {
+	l.calls++
+	if l.force.Equal(l.want) {
 		return nil
 	}
-	l.force = t
-	return set(t)
+	l.force = l.want
+	return set(l.want)
+}
+
+// expire makes the call under way fail if it has lasted for span and nobody has asked for a deadline; w measures it, at each look, and
+// now is when the look began.
+func (l *limits) expire(w *waiting, now time.Time, span time.Duration, set func(time.Time) error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	call := l.calls
+	if !l.busy || !l.want.IsZero() {
+		call = 0
+	}
+	if w.over(call, now, span) {
+		l.force = time.Unix(1, 0)
+		_ = set(l.force) // it fails on a closed connection, where the call fails too
+	}
 }
 
 func (l *limits) leave() {
@@ -339,10 +358,8 @@ func (c *conn) SetReadDeadline(t time.Time) error { return c.reading.ask(t, c.ra
 func (c *conn) SetWriteDeadline(t time.Time) error { return c.writing.ask(t, c.raw.SetWriteDeadline) }
 
 // read reads from the connection: at least one byte, or an error.
-func (c *conn) read(p []byte) (int, error) { return c.readWithin(p, 0) }
-
-func (c *conn) readWithin(p []byte, span time.Duration) (int, error) {
-	if err := c.reading.enter(span, c.raw.SetReadDeadline); err != nil {
+func (c *conn) read(p []byte) (int, error) {
+	if err := c.reading.enter(c.raw.SetReadDeadline); err != nil {
 		c.reading.leave()
 		return 0, err
 	}
@@ -359,7 +376,7 @@ func (c *conn) readWithin(p []byte, span time.Duration) (int, error) {
 
 // writeAll writes pieces with one system call; under TLS there is only a head. A failure cancels the request.
 func (c *conn) writeAll(head, middle []byte, tail string) error {
-	if err := c.writing.enter(c.srv.cfg.WriteTimeout, c.raw.SetWriteDeadline); err != nil {
+	if err := c.writing.enter(c.raw.SetWriteDeadline); err != nil {
 		c.writing.leave()
 		return err
 	}

@@ -51,7 +51,7 @@ func compare(t *testing.T, raw []byte, piece uint8) (served int) {
 	defer func() { c.release() }()
 	theirs := bufio.NewReader(bytes.NewReader(raw))
 	for {
-		v := c.head(time.Minute)
+		v := c.head()
 		if v != own {
 			if v == foreign {
 				left := append(slices.Clone(c.in.buf[c.in.r:c.in.w]), m.rest...)
@@ -74,6 +74,17 @@ func compare(t *testing.T, raw []byte, piece uint8) (served int) {
 		}
 		if !reflect.DeepEqual(r.Header, their.Header) {
 			t.Fatalf("of %q we read the fields %q, net/http %q", raw, r.Header, their.Header)
+		}
+		if names, values := c.res.RequestFields(); len(names) > 0 {
+			listed := http.Header{}
+			for i, name := range names {
+				if name != "" {
+					listed[name] = append(listed[name], values[i])
+				}
+			}
+			if !reflect.DeepEqual(listed, their.Header) {
+				t.Fatalf("of %q we list the fields %q, net/http %q", raw, listed, their.Header)
+			}
 		}
 		body, err := readPiecewise(r.Body, int(piece)*100+1)
 		theirBody, theirErr := io.ReadAll(their.Body)

@@ -32,6 +32,12 @@ type input struct {
 	parsed *url.URL // the target, where it had to be parsed
 	field  [maxFields]span
 	n      int // fields
+	// known are the names of the head before, on the same connection and in the order in which they were sent. Most often they are this
+	// one's too: same is how many of them were, one after the other from the first.
+	known []string
+	same  int
+	// control says that there is a control character in the line under way.
+	control bool
 	// unusual says that the head is net/http's to serve, if it is anybody's: that is known at its end.
 	unusual bool
 	framing
@@ -67,18 +73,19 @@ const (
 	broken                   // the connection ended, or took too long
 )
 
-// head reads the next request's head. The first byte may take as long as limit, the whole then as long as a head may.
-func (c *conn) head(limit time.Duration) verdict {
+// head reads the next request's head. It may take as long as a head may from its first byte; for that, who looks after idle connections
+// waits.
+func (c *conn) head() verdict {
 	if c.in == nil {
 		c.in = inputs.Get().(*input)
 	}
 	in := c.in
 	in.begin()
+	in.known = c.header.names
 	if in.w > 0 && !c.state.CompareAndSwap(stateIdle, stateActive) {
 		return broken
 	}
 	late := false // the deadline of a whole head is in force
-	c.reading.reset()
 	for {
 		if v := in.scan(); v != partial {
 			return v
@@ -93,7 +100,7 @@ func (c *conn) head(limit time.Duration) verdict {
 			late = true
 			_ = c.SetReadDeadline(time.Now().Add(c.srv.cfg.ReadHeaderTimeout)) // no read is under way: it cannot fail
 		}
-		n, err := c.readWithin(in.buf[in.w:], limit)
+		n, err := c.read(in.buf[in.w:])
 		if err != nil {
 			return broken
 		}
@@ -111,7 +118,7 @@ func (c *conn) release() {
 		if len(in.buf) > inputSize {
 			in.buf = make([]byte, inputSize)
 		}
-		in.r, in.w, in.parsed = 0, 0, nil
+		in.r, in.w, in.parsed, in.known = 0, 0, nil, nil
 		inputs.Put(in)
 	}
 }
@@ -123,36 +130,55 @@ func (in *input) begin() {
 		in.r = 0
 	}
 	in.seen, in.line, in.end, in.n, in.first = 0, 0, 0, 0, requestLine{}
-	in.parsed, in.unusual = nil, false
+	in.parsed, in.unusual, in.known, in.same, in.control = nil, false, nil, 0, false
 	in.framing = framing{length: -1}
 }
 
 // scan goes on with what has arrived. A line that does not end in CRLF, and one that continues the line before it, are ambiguous:
 // where they end somebody else may see another field, or another request.
+//
+// It goes from one control character to the next, since those end lines and have no place in them but for tabs: so each byte is looked
+// at once.
 func (in *input) scan() verdict {
 	for {
-		i := bytes.IndexByte(in.buf[in.seen:in.w], '\n')
-		if i < 0 {
-			in.seen = in.w
+		in.seen += control(in.buf[in.seen:in.w])
+		if in.seen == in.w {
 			return partial
 		}
-		lf := in.seen + i
-		if lf == in.line || in.buf[lf-1] != '\r' {
+		switch in.buf[in.seen] {
+		case '\t':
+			in.seen++
+			continue
+		case '\n':
 			return ambiguous
+		case '\r':
+			if in.seen+1 == in.w {
+				return partial
+			}
+			if in.buf[in.seen+1] == '\n' {
+				break
+			}
+			fallthrough
+		default:
+			in.control = true
+			in.seen++
+			continue
 		}
-		begin, end := in.line, lf-1
-		in.seen, in.line = lf+1, lf+1
+		begin, end := in.line, in.seen
+		in.seen += len("\r\n")
+		in.line = in.seen
 		switch {
 		case begin == 0:
 			if !in.scanRequestLine(end) {
 				return foreign
 			}
+			in.control = false // one in it was found unusual
 		case begin == end:
-			in.end = lf + 1
+			in.end = in.seen
 			return in.judge()
 		case in.buf[begin] == ' ' || in.buf[begin] == '\t':
 			return ambiguous
-		case !in.scanField(begin, end):
+		case in.control || !in.scanField(begin, end):
 			return foreign
 		}
 	}
@@ -201,14 +227,11 @@ func methodOf(b []byte) string {
 	return ""
 }
 
-// scanField reads buf[begin:end] as one field; false: it is none, which net/http thinks too.
+// scanField reads buf[begin:end], which has no control character but tabs, as one field; false: it is none, which net/http thinks too.
 func (in *input) scanField(begin, end int) bool {
 	line := in.buf[begin:end]
-	colon := bytes.IndexByte(line, ':')
+	colon := in.nameEnd(line)
 	if colon <= 0 {
-		return false
-	}
-	if !http1.IsToken(line[:colon]) {
 		return false
 	}
 	from, to := colon+1, len(line)
@@ -217,9 +240,6 @@ func (in *input) scanField(begin, end int) bool {
 	}
 	for to > from && (line[to-1] == ' ' || line[to-1] == '\t') {
 		to--
-	}
-	if !http1.IsValue(line[from:to]) {
-		return false
 	}
 	if in.n == maxFields {
 		in.unusual = true
@@ -231,6 +251,23 @@ func (in *input) scanField(begin, end int) bool {
 		in.unusual = true
 	}
 	return true
+}
+
+// nameEnd returns where a field's name ends, at its colon; -1: it has no proper name. One that the head before had at this place is
+// proper.
+func (in *input) nameEnd(line []byte) int {
+	if i := in.same; i == in.n && i < len(in.known) {
+		k := len(in.known[i])
+		if k < len(line) && line[k] == ':' && string(line[:k]) == in.known[i] {
+			in.same++
+			return k
+		}
+	}
+	colon := bytes.IndexByte(line, ':')
+	if colon <= 0 || !http1.IsToken(line[:colon]) {
+		return -1
+	}
+	return colon
 }
 
 // note takes what a field says about framing; false: that is unusual.
@@ -316,17 +353,16 @@ var pathByte = func() (t [256]bool) {
 	return t
 }()
 
-// fill makes a request of the head that was scanned. Its strings are parts of one copy of the head.
+// fill makes a request of the head that was scanned. Its strings are parts of one, which has nothing that they do not have.
 func (c *conn) fill(r *http.Request) {
 	in := c.in
-	text := string(in.buf[:in.end])
+	text := in.text()
 	in.r = in.end
 	r.Method = methodOf(in.buf[:in.first.method])
-	r.RequestURI = text[in.first.target:in.first.targetEnd]
+	target := in.first.targetEnd - in.first.target
+	r.RequestURI = text[:target]
 	r.URL = c.target(r.RequestURI)
-	r.Header = c.header.of(in, text)
-	host := &in.field[in.host]
-	r.Host = text[host.value:host.valueEnd]
+	r.Header, r.Host = c.header.of(in, text[target:])
 	r.Close = in.closes
 	c.body = body{c: c, left: max(in.length, 0), chunked: in.chunked, chunks: http1.Chunks{MaxExtra: maxExtra}}
 	switch {
@@ -344,46 +380,57 @@ func (c *conn) fill(r *http.Request) {
 	}
 }
 
+// text returns the target and the values of the fields, one after the other.
+func (in *input) text() string {
+	size := in.first.targetEnd - in.first.target
+	for i := range in.n {
+		size += in.field[i].size()
+	}
+	var b strings.Builder
+	b.Grow(size)
+	b.Write(in.buf[in.first.target:in.first.targetEnd])
+	for i := range in.n {
+		f := &in.field[i]
+		b.Write(in.buf[f.value:f.valueEnd])
+	}
+	return b.String()
+}
+
+// size returns the length of the value.
+func (f *span) size() int { return int(f.valueEnd - f.value) }
+
 var chunkedAlone = []string{"chunked"}
 
 // requestHeader is the header of a connection's requests, one after the other. Most often the next one has the same fields in the same
 // order, since one program sends them all: then the map stays as it is, and only the values it shows are others.
 type requestHeader struct {
 	fields http.Header
-	values []string // of the fields in the order in which they were sent; those of fields are parts of it
-	names  []string // as they were sent, where fields may serve the next request too: in memory of their own, that no value is in
+	values []string // of the fields in the order in which they were sent, Host's too; those of fields are parts of it
+
+	// Where fields may serve the next request too, each field's name as it was sent and as fields has it, "" for Host: in memory of their
+	// own, that no value is in.
+	names, keys []string
 }
 
-// of returns the header of a head that text is a copy of.
-func (h *requestHeader) of(in *input, text string) http.Header {
-	if !h.fits(in) {
-		h.build(in, text)
-		return h.fields
+// of returns the header of a head, and its Host. text holds the values of the fields, one after the other.
+func (h *requestHeader) of(in *input, text string) (fields http.Header, host string) {
+	fits := in.same == in.n && in.n == len(h.names) && !in.chunked && !in.pragma
+	if !fits && cap(h.values) < in.n {
+		h.values, h.names, h.keys = make([]string, in.n), make([]string, 0, in.n), make([]string, 0, in.n)
 	}
-	for i := range h.names {
-		if i != in.host {
-			h.values[i] = text[in.field[i].value:in.field[i].valueEnd]
-		}
+	h.values = h.values[:in.n]
+	for i := range h.values {
+		k := in.field[i].size()
+		h.values[i], text = text[:k], text[k:]
 	}
-	return h.fields
+	if !fits {
+		h.build(in)
+	}
+	return h.fields, h.values[in.host]
 }
 
-// fits reports whether a head has the fields of the one before.
-func (h *requestHeader) fits(in *input) bool {
-	if len(h.names) != in.n || in.chunked || in.pragma {
-		return false
-	}
-	for i, name := range h.names {
-		f := &in.field[i]
-		if string(in.buf[f.name:f.nameEnd]) != name {
-			return false
-		}
-	}
-	return true
-}
-
-// build makes the map for a head.
-func (h *requestHeader) build(in *input, text string) {
+// build makes the map for a head, whose values are there.
+func (h *requestHeader) build(in *input) {
 	h.drop()
 	if h.fields == nil {
 		h.fields = make(http.Header, 16)
@@ -396,26 +443,24 @@ func (h *requestHeader) build(in *input, text string) {
 		canonical(in.buf[f.name:f.nameEnd])
 		sent = append(sent, in.buf[f.name:f.nameEnd]...)
 	}
-	if cap(h.values) < in.n {
-		h.values, h.names = make([]string, in.n), make([]string, 0, in.n)
-	}
-	h.values = h.values[:in.n]
 	again := !in.chunked && !in.pragma // which change the map
 	names := string(sent)
 	for i := range in.n {
 		f := &in.field[i]
 		k := f.nameEnd - f.name
-		name := names[k : 2*k]
-		h.names, names = append(h.names, names[:k]), names[2*k:]
+		key := names[k : 2*k]
+		if i == in.host {
+			key = ""
+		}
+		h.names, h.keys, names = append(h.names, names[:k]), append(h.keys, key), names[2*k:]
 		if i == in.host {
 			continue
 		}
-		h.values[i] = text[f.value:f.valueEnd]
-		if same, twice := h.fields[name]; twice {
-			h.fields[name], again = append(same, h.values[i]), false
+		if same, twice := h.fields[key]; twice {
+			h.fields[key], again = append(same, h.values[i]), false
 			continue
 		}
-		h.fields[name] = h.values[i : i+1 : i+1]
+		h.fields[key] = h.values[i : i+1 : i+1]
 	}
 	if in.pragma && h.fields["Cache-Control"] == nil && h.fields.Get("Pragma") == "no-cache" {
 		h.fields["Cache-Control"] = []string{"no-cache"} // as net/http has it
@@ -424,7 +469,7 @@ func (h *requestHeader) build(in *input, text string) {
 		delete(h.fields, "Transfer-Encoding") // likewise
 	}
 	if !again {
-		h.names = h.names[:0]
+		h.names, h.keys = h.names[:0], h.keys[:0]
 	}
 }
 
@@ -440,7 +485,8 @@ func (h *requestHeader) forget() {
 func (h *requestHeader) drop() {
 	clear(h.fields)
 	clear(h.names)
-	h.names = h.names[:0]
+	clear(h.keys)
+	h.names, h.keys = h.names[:0], h.keys[:0]
 }
 
 // mustBeWhole panics where a handler has changed the map.

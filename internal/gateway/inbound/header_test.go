@@ -111,7 +111,11 @@ func TestChangedHeader(t *testing.T) {
 			t.Fatalf("the head is %v", v)
 		}
 		var h requestHeader
-		test.change(h.of(in, head))
+		fields, host := h.of(in, in.text()[len("/"):])
+		if host != "a" {
+			t.Errorf("host %q", host)
+		}
+		test.change(fields)
 		found := func() (found bool) {
 			defer func() { found = recover() != nil }()
 			h.mustBeWhole()

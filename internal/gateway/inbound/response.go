@@ -110,6 +110,16 @@ func (w *response) WriteHeader(status int) {
 	w.endHead()
 }
 
+// RequestFields returns the header of the request as a list, in the order in which it was sent: the names in canonical form, "" for Host,
+// and the value of each. There is none for a header that is more than such a list, as one in which a name is there twice.
+func (w *response) RequestFields() (names, values []string) {
+	if w.late() {
+		return nil, nil
+	}
+	h := &w.c.header
+	return h.keys, h.values[:len(h.keys)]
+}
+
 // WriteHead is WriteHeader with a header that is a list, in the order in which it is written, of names in canonical form; the header map
 // is left alone. A Content-Type that is not in it is not guessed. It is for final answers.
 func (w *response) WriteHead(status int, fields []http1.Field) {
@@ -178,6 +188,9 @@ func (w *response) appendFields(status int) {
 		if name == "Content-Type" {
 			w.guess = false // also where it has no value
 		}
+		if !http1.IsToken(name) { // among others http.TrailerPrefix
+			continue
+		}
 		for _, v := range w.header[name] {
 			w.appendField(status, name, v)
 		}
@@ -210,12 +223,11 @@ func (w *response) appendField(status int, name, value string) {
 	case "Date":
 		w.dated = true
 	}
-	if !http1.IsToken(name) { // among others http.TrailerPrefix
-		return
-	}
+	from := len(w.out)
 	w.out = append(w.out, name...)
 	w.out = append(w.out, ": "...)
-	w.appendValue(value)
+	w.out = append(w.out, value...)
+	clean(w.out[from:])
 	w.out = append(w.out, "\r\n"...)
 }
 
@@ -224,22 +236,21 @@ func (w *response) appendDate() {
 		return
 	}
 	w.out = append(w.out, "Date: "...)
-	w.out = append(w.out, w.c.srv.dateAt(time.Now())...)
+	w.out = append(w.out, w.c.srv.date.Load().text...)
 	w.out = append(w.out, "\r\n"...)
 }
 
-// appendValue writes control characters as spaces: a value cannot end its field.
-func (w *response) appendValue(v string) {
-	if http1.IsValue(v) {
-		w.out = append(w.out, v...)
-		return
-	}
-	for i := range len(v) {
-		b := v[i]
-		if !http1.IsValue(v[i : i+1]) {
-			b = ' '
+// clean makes spaces of control characters, but for tabs: a field cannot end before its end.
+func clean(line []byte) {
+	for {
+		i := control(line)
+		if i == len(line) {
+			return
 		}
-		w.out = append(w.out, b)
+		if line[i] != '\t' {
+			line[i] = ' '
+		}
+		line = line[i+1:]
 	}
 }
 

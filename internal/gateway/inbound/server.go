@@ -19,7 +19,8 @@ type Config struct {
 	// ReadHeaderTimeout bounds the TLS handshake, and the time from a connection's or a request's first byte to the end of its
 	// head; 0: 10 s.
 	ReadHeaderTimeout time.Duration
-	// IdleTimeout is how long a connection may wait for its next request; 0: 2 min.
+	// IdleTimeout is how long a connection may wait for its next request; 0: 2 min. It and WriteTimeout are kept to within a second, and
+	// never shorter than they say.
 	IdleTimeout time.Duration
 	// WriteTimeout bounds each write that the handler has set no deadline for, so that a caller that does not read holds nothing
 	// for ever; 0: 2 min.
@@ -71,7 +72,7 @@ func New(cfg Config) *Server {
 	if cfg.ErrorLog == nil {
 		cfg.ErrorLog = log.Default()
 	}
-	return &Server{
+	s := &Server{
 		cfg: cfg,
 		standard: &http.Server{
 			Handler:           cfg.Handler,
@@ -87,6 +88,8 @@ func New(cfg Config) *Server {
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*conn]struct{}),
 	}
+	s.keepDate(time.Now())
+	return s
 }
 
 // Serve accepts connections until Shutdown or Close, and then returns http.ErrServerClosed. It closes l. Where the kernel cannot be
@@ -94,6 +97,7 @@ func New(cfg Config) *Server {
 func (s *Server) Serve(l net.Listener) error {
 	defer func() { _ = l.Close() }() // it may be closed already
 	s.start.Do(func() {
+		s.keepDate(time.Now()) // New may be long ago
 		s.watched.Add(2)
 		go func() { // net/http's accepting of what is handed to it: ends when standard is shut down
 			defer s.watched.Done()
@@ -260,12 +264,10 @@ type date struct {
 	text   string
 }
 
-func (s *Server) dateAt(now time.Time) string {
+// keepDate makes the date that of now. Who answers takes what was kept at the last look at the connections, and does not ask the clock.
+func (s *Server) keepDate(now time.Time) {
 	second := now.Unix()
-	d := s.date.Load()
-	if d == nil || d.second != second {
-		d = &date{second, now.UTC().Format(http.TimeFormat)}
-		s.date.Store(d)
+	if d := s.date.Load(); d == nil || d.second != second {
+		s.date.Store(&date{second, now.UTC().Format(http.TimeFormat)})
 	}
-	return d.text
 }
