@@ -36,7 +36,9 @@ type conn struct {
 	r, w int
 
 	readBy, writeBy time.Time // deadlines in force; zero: none
-	born, idleSince time.Time
+	born            time.Time
+	now             time.Time // as the exchange last read the clock; zero: it has not
+	looks           int       // sweeps that found it idle, without an exchange in between; guarded by the endpoint's mutex
 	reused          bool
 
 	// Made once, so that an exchange does not allocate them.
@@ -216,6 +218,7 @@ func (c *conn) readLimit(d time.Duration) error {
 		return c.raw.SetReadDeadline(c.readBy)
 	}
 	now := time.Now()
+	c.now = now
 	if left := c.readBy.Sub(now); left >= d && left <= d+d/4 {
 		return nil
 	}
@@ -284,8 +287,10 @@ func (c *conn) head() ([]byte, error) {
 			return nil, err
 		}
 	}
-	c.w = copy(c.buf, c.buf[c.r:c.w])
-	c.r = 0
+	if c.r > 0 {
+		c.w = copy(c.buf, c.buf[c.r:c.w])
+		c.r = 0
+	}
 	begin, seen := 0, 0 // of the line under way; what was searched
 	for {
 		for {

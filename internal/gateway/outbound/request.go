@@ -47,7 +47,9 @@ func (r *Request) response() *Response {
 	if r.Into == nil {
 		return new(Response)
 	}
-	*r.Into = Response{}
+	if r.Into.Status != 0 { // else there is nothing in it
+		*r.Into = Response{}
+	}
 	return r.Into
 }
 
@@ -109,7 +111,7 @@ func (r *Request) check(origin string) *Error {
 	}
 	for i := range r.Header {
 		f := &r.Header[i]
-		if !http1.IsToken(f.Name) || !http1.IsValue(f.Value) {
+		if !http1.IsToken(f.Name) || !isValue(f.Value) {
 			return &Error{Op: OpRequest, Err: fmt.Errorf("invalid header field %q", f.Name)}
 		}
 		if owned(f.Name) {
@@ -130,7 +132,7 @@ func (c *Credential) check(origin string) *Error {
 	if c.Origin != origin {
 		return &Error{Op: OpGuard, Err: fmt.Errorf("a credential bound to %q does not go to %q", c.Origin, origin)}
 	}
-	if !http1.IsToken(c.Name) || framing(c.Name) || !http1.IsValue(c.Value.Reveal()) {
+	if !http1.IsToken(c.Name) || framing(c.Name) || !isValue(c.Value.Reveal()) {
 		return &Error{Op: OpRequest, Err: errors.New("the credential cannot be a header field")}
 	}
 	return nil
@@ -188,19 +190,27 @@ func appendLength(b []byte, n int64) []byte {
 // owned reports whether a field of Request.Header is refused: it frames the message, belongs to the connection, or carries a
 // credential, which only Request.Credential may.
 func owned(name string) bool {
-	switch len(name) {
-	case 6, 7, 9, 13, 19, 25:
-		for _, credential := range credentialNames {
-			if strings.EqualFold(name, credential) {
-				return true
-			}
-		}
-	}
-	return framing(name)
+	return framing(name) || credential(name)
 }
 
-// credentialNames are the fields that carry a credential in any dialect we know; owned looks at their lengths first.
-var credentialNames = []string{"Cookie", "api-key", "x-api-key", "Authorization", "Proxy-Authorization", "Ocp-Apim-Subscription-Key"}
+// credential reports whether a field carries a credential in any dialect we know.
+func credential(name string) bool {
+	switch len(name) {
+	case 6:
+		return strings.EqualFold(name, "Cookie")
+	case 7:
+		return strings.EqualFold(name, "api-key")
+	case 9:
+		return strings.EqualFold(name, "x-api-key")
+	case 13:
+		return strings.EqualFold(name, "Authorization")
+	case 19:
+		return strings.EqualFold(name, "Proxy-Authorization")
+	case 25:
+		return strings.EqualFold(name, "Ocp-Apim-Subscription-Key")
+	}
+	return false
+}
 
 // framing reports whether a field says where a message ends, whom it is for, or what holds for this connection only.
 func framing(name string) bool {

@@ -113,18 +113,20 @@ func parseStatus(head []byte) (status int, http10 bool, err error) {
 
 var crlf = []byte("\r\n")
 
-// parse reads a head that was found good by parseStatus into r, and decides the framing of what follows.
+// parse reads a head that was found good by parseStatus into r, and decides the framing of what follows. Each of its lines has its CRLF.
 func (r *Response) parse(head []byte, status int, http10 bool, method string) (framed, error) {
-	text := string(head) // one allocation; every field is a part of it
-	_, text, _ = strings.Cut(text, "\r\n")
+	text := string(head[bytes.Index(head, crlf)+len(crlf):]) // one allocation; every field is a part of it
 	r.Status, r.ContentLength = status, -1
 	r.Body = &r.body
 	fields := r.fields[:0]
 	chunked, closes := false, http10
 	length := int64(-1)
 	for text != "" {
-		var line string
-		line, text, _ = strings.Cut(text, "\r\n")
+		line, err := cutField(text)
+		if err != nil {
+			return framed{}, err
+		}
+		text = text[len(line)+len("\r\n"):]
 		name, value, err := parseField(line)
 		if err != nil {
 			return framed{}, err
@@ -179,16 +181,32 @@ func (r *Response) parse(head []byte, status int, http10 bool, method string) (f
 	return framed{form: formClose}, nil
 }
 
-// parseField splits one line of a head or trailer. A line that begins with a space would continue the one before it in the HTTP
+// cutField returns the first line of a head's fields, without its CRLF. It has no control character but tabs.
+func cutField(text string) (line string, err error) {
+	end := control([]byte(text))
+	for end < len(text) && text[end] == '\t' {
+		end++
+		end += control([]byte(text[end:]))
+	}
+	if end+1 >= len(text) || text[end] != '\r' || text[end+1] != '\n' {
+		return "", malformed("a control character in a header field")
+	}
+	return text[:end], nil
+}
+
+// parseField splits one line of a head, as cutField returns it. A line that begins with a space would continue the one before it in the HTTP
 // of old; it is refused, like every name that is not a token.
 func parseField(line string) (name, value string, err error) {
 	colon := strings.IndexByte(line, ':')
 	if colon <= 0 || !http1.IsToken(line[:colon]) {
 		return "", "", malformed("a header line without a proper name")
 	}
-	value = strings.Trim(line[colon+1:], " \t")
-	if !http1.IsValue(value) {
-		return "", "", malformed("a control character in a header field")
+	value = line[colon+1:]
+	for value != "" && (value[0] == ' ' || value[0] == '\t') {
+		value = value[1:]
+	}
+	for value != "" && (value[len(value)-1] == ' ' || value[len(value)-1] == '\t') {
+		value = value[:len(value)-1]
 	}
 	return line[:colon], value, nil
 }
