@@ -33,7 +33,7 @@
 // # Deadlines
 //
 // A deadline costs a timer: one is set only when something is about to be waited for, and by default only for the first byte of a
-// connection and for a head that comes in pieces. Connections that wait for a next request, and writes that nobody has set a deadline for,
-// are measured by the goroutine that looks at the connections: it ends those that took d, never before
-// and at most four looks after. A request that is served at once asks no clock here.
+// connection and for a head that comes in pieces. Connections that wait for a next request, and writes that nobody has set a deadline
+// for, are measured by the goroutine that looks at the connections: it ends those that took d, never before and at most four looks
+// after. A request that is served at once asks no clock here.
 package inbound
