@@ -1,6 +1,7 @@
 package prices
 
 import (
+	"iter"
 	"math/bits"
 
 	"gatehouse"
@@ -13,7 +14,8 @@ import (
 // A usage is within most when none of its units is more. InputAudio, InputImage, OutputAudio and OutputImage say how much of their
 // total may be that; how much is cached or written to a cache is not looked at. Time is most's in of.At: the price that holds then.
 func (t *Table) Bound(of *Of, most *gatehouse.Units) (gatehouse.NanoUSD, bool) {
-	v := t.find(of)
+	f := t.find(of)
+	v := f.priced(of)
 	tiers, ok := reach(of.Tier)
 	if v == nil && toolsOnly(most) {
 		v = &noVersion
@@ -22,50 +24,64 @@ func (t *Table) Bound(of *Of, most *gatehouse.Units) (gatehouse.NanoUSD, bool) {
 		return 0, false
 	}
 	asked, _ := tierOf(of.Tier)
+	if f.text != nil && textOnly(most) {
+		return boundText(*f.text, tiers, asked, most)
+	}
+	return f.bound(of, v, tiers, asked, most)
+}
+
+// bound is Bound of anything, at the tiers of a set and at the one that is asked for.
+func (f *found) bound(of *Of, v *version, tiers uint8, asked tier, most *gatehouse.Units) (gatehouse.NanoUSD, bool) {
 	highest, known := gatehouse.NanoUSD(0), true
 	for at := range tierCount {
-		if tiers&(1<<at) == 0 || at != asked && !t.sold(of, v, at) {
+		if tiers&(1<<at) == 0 || at != asked && !f.sold(v, at) {
 			continue
 		}
-		cost, ok := t.boundAt(of, v, at, most)
+		cost, ok := f.boundAt(of, v, at, most)
 		highest, known = max(highest, cost), known && ok
 	}
 	return highest, known
 }
 
 // boundAt is Bound at one tier.
-func (t *Table) boundAt(of *Of, v *version, at tier, most *gatehouse.Units) (highest gatehouse.NanoUSD, known bool) {
+func (f *found) boundAt(of *Of, v *version, at tier, most *gatehouse.Units) (highest gatehouse.NanoUSD, known bool) {
 	known = true
-	try := func(size int64) {
-		q := t.quote(of, v, at, size)
-		cost, ok := t.boundOf(of, v, &q, most)
+	for size := range v.sizes(at, most.Input) {
+		q := f.quote(v, at, size)
+		cost, ok := f.boundOf(of, v, &q, most)
 		highest, known = max(highest, cost), known && ok
-	}
-	try(0)
-	for i := range v.standard.contexts {
-		if above := v.standard.contexts[i].above; most.Input > above {
-			try(above + 1)
-		}
-	}
-	if p := v.tiers[at]; p != nil {
-		for i := range p.contexts {
-			if above := p.contexts[i].above; most.Input > above {
-				try(above + 1)
-			}
-		}
 	}
 	return highest, known
 }
 
+// sizes yields the inputs, up to most, from which on the price of a version at a tier may be another.
+func (v *version) sizes(at tier, most int64) iter.Seq[int64] {
+	return func(yield func(int64) bool) {
+		if !yield(0) {
+			return
+		}
+		for _, p := range [...]*plan{&v.standard, v.tiers[at]} {
+			if p == nil {
+				continue
+			}
+			for i := range p.contexts {
+				if above := p.contexts[i].above; most > above && !yield(above+1) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // boundOf is Bound at one quote.
-func (t *Table) boundOf(of *Of, v *version, q *quote, most *gatehouse.Units) (highest gatehouse.NanoUSD, known bool) {
+func (f *found) boundOf(of *Of, v *version, q *quote, most *gatehouse.Units) (highest gatehouse.NanoUSD, known bool) {
 	known = true
 	try := func(r *rates) (ok bool) {
 		q.variant = r
 		sum := total{denominator: q.denominator}
 		q.mostTokens(&sum, most)
 		q.items(&sum, most)
-		t.tools(of, q, &sum, most)
+		f.tools(q, &sum, most)
 		cost, ok := sum.money(up)
 		highest = max(highest, cost)
 		return ok

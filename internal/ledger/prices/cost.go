@@ -16,7 +16,8 @@ import (
 // request whose input exceeds a context's size is priced there as a whole. A model that is priced by images, characters or seconds and
 // not by tokens costs those alone; one that is priced by tokens costs no more for the items it counted beside them.
 func (t *Table) Cost(of *Of, u *gatehouse.Units) (gatehouse.NanoUSD, bool) {
-	v := t.find(of)
+	f := t.find(of)
+	v := f.priced(of)
 	tier, ok := tierOf(of.Tier)
 	if v == nil && toolsOnly(u) {
 		v = &noVersion
@@ -24,12 +25,12 @@ func (t *Table) Cost(of *Of, u *gatehouse.Units) (gatehouse.NanoUSD, bool) {
 	if v == nil || !ok || negative(u) {
 		return 0, false
 	}
-	q := t.quote(of, v, tier, u.Input)
+	q := f.quote(v, tier, u.Input)
 	q.variant = v.variant(of)
 	sum := total{denominator: q.denominator}
 	q.tokens(&sum, u)
 	q.items(&sum, u)
-	t.tools(of, &q, &sum, u)
+	f.tools(&q, &sum, u)
 	return sum.money(half)
 }
 
@@ -57,7 +58,7 @@ type quote struct {
 }
 
 // quote returns the prices of a version at a tier for a request with so much input.
-func (t *Table) quote(of *Of, v *version, at tier, size int64) quote {
+func (f *found) quote(v *version, at tier, size int64) quote {
 	q := quote{standard: &v.standard.rates, numerator: 1, denominator: 1, pictures: v.pictures}
 	long := false
 	for i := range v.standard.contexts {
@@ -71,7 +72,7 @@ func (t *Table) quote(of *Of, v *version, at tier, size int64) quote {
 	q.numerator = 0
 	p := v.tiers[at]
 	if p == nil {
-		p = t.everywhere(of, at)
+		p = f.everywhere(at)
 	}
 	if p == nil {
 		return q
@@ -91,19 +92,8 @@ func (t *Table) quote(of *Of, v *version, at tier, size int64) quote {
 }
 
 // sold reports whether a version has a price at a tier at all.
-func (t *Table) sold(of *Of, v *version, at tier) bool {
-	return at == tierStandard || v.tiers[at] != nil || t.everywhere(of, at) != nil
-}
-
-// everywhere returns what a provider says of a tier for every model.
-func (t *Table) everywhere(of *Of, at tier) *plan {
-	if v := t.ownVersion(of, AnyModel); v != nil && v.tiers[at] != nil {
-		return v.tiers[at]
-	}
-	if v := t.builtInVersion(of, AnyModel); v != nil {
-		return v.tiers[at]
-	}
-	return nil
+func (f *found) sold(v *version, at tier) bool {
+	return at == tierStandard || v.tiers[at] != nil || f.everywhere(at) != nil
 }
 
 // variant returns what the size and quality of a usage cost.
@@ -133,9 +123,12 @@ func (q *quote) per(x rate) (nano, times int64, ok bool) {
 
 // add adds n units at the first of the rates that is known.
 func (q *quote) add(sum *total, n int64, order ...rate) {
-	if n == 0 {
-		return
+	if n != 0 { // most often it is
+		q.addSome(sum, n, order)
 	}
+}
+
+func (q *quote) addSome(sum *total, n int64, order []rate) {
 	for _, x := range order {
 		if nano, times, ok := q.per(x); ok {
 			sum.add(n, nano, times)
@@ -205,7 +198,7 @@ func (q *quote) items(sum *total, u *gatehouse.Units) {
 }
 
 // tools adds calls of hosted tools, which cost the same at every tier.
-func (t *Table) tools(of *Of, q *quote, sum *total, u *gatehouse.Units) {
+func (f *found) tools(q *quote, sum *total, u *gatehouse.Units) {
 	for i, n := range [...]int64{u.WebSearches, u.WebSearchPreviews, u.FileSearches, u.Containers} {
 		if n == 0 {
 			continue
@@ -213,23 +206,12 @@ func (t *Table) tools(of *Of, q *quote, sum *total, u *gatehouse.Units) {
 		x := firstTool + rate(i)
 		if q.standard.has(x) {
 			sum.add(n, q.standard.per[x], q.denominator)
-		} else if nano, ok := t.tool(of, x); ok {
+		} else if nano, ok := f.tool(x); ok {
 			sum.add(n, nano, q.denominator)
 		} else {
 			sum.unknown = true
 		}
 	}
-}
-
-// tool returns what a call costs with every model of a provider.
-func (t *Table) tool(of *Of, x rate) (int64, bool) {
-	if v := t.ownVersion(of, AnyModel); v != nil && v.standard.has(x) {
-		return v.standard.per[x], true
-	}
-	if v := t.builtInVersion(of, AnyModel); v != nil && v.standard.has(x) {
-		return v.standard.per[x], true
-	}
-	return 0, false
 }
 
 // total is a sum of units times rates times the denominator of their factor, in 128 bits.

@@ -169,3 +169,45 @@ func BenchmarkCost(b *testing.B) {
 		}
 	}
 }
+
+// priced are what a gateway asks again and again: one of a few models, of a few organizations and upstreams.
+var priced = func() (list []Of) {
+	for _, model := range []string{"gpt-4o-mini", "gpt-4o-2024-11-20", "gpt-5.4", "text-embedding-3-small"} {
+		list = append(list, Of{Organization: "org-7Hq2mVx0", Upstream: "openai-east", Dialect: gatehouse.OpenAI, Model: model, At: 1_790_000_000_000},
+			Of{Organization: "org-9Zk1bTe4", Upstream: "openai-west", Dialect: gatehouse.OpenAI, Model: model, At: 1_790_000_000_000})
+	}
+	return list
+}()
+
+func BenchmarkBound(b *testing.B) {
+	table, most, i := BuiltIn(), gatehouse.Units{Input: 1200, Output: 300}, 0
+	b.ReportAllocs()
+	for b.Loop() {
+		of := &priced[i%len(priced)]
+		i++
+		table.Limits(of)
+		table.Bound(of, &most)
+	}
+}
+
+func BenchmarkCosts(b *testing.B) {
+	table, u, i := BuiltIn(), gatehouse.Units{Input: 1200, Cached: 1024, Output: 300}, 0
+	b.ReportAllocs()
+	for b.Loop() {
+		of := &priced[i%len(priced)]
+		i++
+		table.Cost(of, &u)
+	}
+}
+
+func BenchmarkSplit(b *testing.B) {
+	table, u, i := BuiltIn(), gatehouse.Units{Input: 1200, Cached: 1024, Output: 300}, 0
+	of := priced[0]
+	cost, _ := table.Cost(&of, &u)
+	b.ReportAllocs()
+	for b.Loop() {
+		of := &priced[i%2]
+		i++
+		table.Split(of, &u, cost)
+	}
+}

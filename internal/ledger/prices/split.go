@@ -22,12 +22,13 @@ func (t *Table) Split(of *Of, u *gatehouse.Units, cost gatehouse.NanoUSD) (parts
 		return parts
 	}
 	fields := parts.Fields()
-	weights := t.weights(of, u)
+	var weights [gatehouse.PartCount]total
+	denominator := t.weigh(of, u, &weights)
 	left := cost
 	var lost [gatehouse.PartCount]uint64
 	count := gatehouse.NanoUSD(0)
 	exact := cost > 0
-	by := uint64(1_000_000 * weights[0].denominator)
+	by := uint64(1_000_000 * denominator)
 	for i := range weights {
 		w := &weights[i]
 		if w.hi|w.lo == 0 {
@@ -62,29 +63,26 @@ func (t *Table) Split(of *Of, u *gatehouse.Units, cost gatehouse.NanoUSD) (parts
 	return parts
 }
 
-// weights returns what each part costs by itself, as Cost adds them up.
-func (t *Table) weights(of *Of, u *gatehouse.Units) (weights [gatehouse.PartCount]total) {
-	for i := range weights {
-		weights[i].denominator = 1
-	}
-	v := t.find(of)
+// weigh adds what each part costs by itself, as Cost adds them up, times the denominator that it returns.
+func (t *Table) weigh(of *Of, u *gatehouse.Units, weights *[gatehouse.PartCount]total) (denominator int64) {
+	f := t.find(of)
+	v := f.priced(of)
 	tier, ok := tierOf(of.Tier)
 	if v == nil || !ok || negative(u) {
-		return weights
+		return 1
 	}
-	q := t.quote(of, v, tier, u.Input)
+	q := f.quote(v, tier, u.Input)
 	q.variant = v.variant(of)
 	tokens := q.standard.tokens() || !q.countsItems(u)
 	for i, n := range u.Quantities() {
-		w := &weights[i]
-		w.denominator = q.denominator
 		if n == 0 || i < gatehouse.FirstItemPart && !tokens {
 			continue
 		}
+		w := &weights[i]
 		if i >= gatehouse.FirstToolPart {
 			nano, ok := q.standard.per[firstTool+rate(i-gatehouse.FirstToolPart)], q.standard.has(firstTool+rate(i-gatehouse.FirstToolPart))
 			if !ok {
-				nano, ok = t.tool(of, firstTool+rate(i-gatehouse.FirstToolPart))
+				nano, ok = f.tool(firstTool + rate(i-gatehouse.FirstToolPart))
 			}
 			if ok {
 				w.add(n, nano, q.denominator)
@@ -105,7 +103,7 @@ func (t *Table) weights(of *Of, u *gatehouse.Units) (weights [gatehouse.PartCoun
 			}
 		}
 	}
-	return weights
+	return q.denominator
 }
 
 // proportional divides a cost by weights, with largest remainders.

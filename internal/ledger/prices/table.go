@@ -7,11 +7,13 @@ import (
 	"gatehouse"
 )
 
-// Table is an immutable table of what models cost. Its methods may be called from any goroutine and allocate nothing.
+// Table is an immutable table of what models cost. Its methods may be called from any goroutine, and allocate nothing for what was asked
+// for lately.
 type Table struct {
 	builtIn map[gatehouse.Dialect]map[string][]*version
 	// own are the prices of operators.
-	own map[ownKey][]*version
+	own   map[ownKey][]*version
+	cache cache
 }
 
 // ownKey is whose price it is and of what: either of an upstream, by its name, or of a dialect.
@@ -87,11 +89,12 @@ func byFrom(a, b *version) int {
 
 // Limits returns what the table knows of a model's limits.
 func (t *Table) Limits(of *Of) (Limits, bool) {
-	if v := t.ownVersion(of, of.Model); v != nil && v.limited {
-		return v.limits, true
-	}
-	if v := t.builtInVersion(of, of.Model); v != nil {
-		return v.limits, true
+	f := t.find(of)
+	switch {
+	case f.own != nil && f.own.limited:
+		return f.own.limits, true
+	case f.builtIn != nil:
+		return f.builtIn.limits, true
 	}
 	return Limits{}, false
 }
@@ -110,39 +113,28 @@ func (t *Table) Models() []string {
 	return slices.Compact(names)
 }
 
-// find returns the version that prices of, an operator's first.
-func (t *Table) find(of *Of) *version {
-	if of.Model == AnyModel {
-		return nil
-	}
-	if v := t.ownVersion(of, of.Model); v != nil {
-		return v
-	}
-	return t.builtInVersion(of, of.Model)
-}
-
 // ownVersion finds an operator's price as builtInVersion does, first by upstream.
-func (t *Table) ownVersion(of *Of, model string) *version {
+func (t *Table) ownVersion(of *Of, model string, s *span) *version {
 	if len(t.own) == 0 {
 		return nil
 	}
 	if of.Upstream != "" {
-		if v := t.ownNamed(ownKey{of.Organization, of.Upstream, "", model}, of.At); v != nil {
+		if v := t.ownNamed(ownKey{of.Organization, of.Upstream, "", model}, of.At, s); v != nil {
 			return v
 		}
 	}
-	if v := t.ownNamed(ownKey{of.Organization, "", of.Dialect, model}, of.At); v != nil || of.Dialect != gatehouse.Mock {
+	if v := t.ownNamed(ownKey{of.Organization, "", of.Dialect, model}, of.At, s); v != nil || of.Dialect != gatehouse.Mock {
 		return v
 	}
-	if v := t.ownNamed(ownKey{of.Organization, "", gatehouse.OpenAI, model}, of.At); v != nil {
+	if v := t.ownNamed(ownKey{of.Organization, "", gatehouse.OpenAI, model}, of.At, s); v != nil {
 		return v
 	}
-	return t.ownNamed(ownKey{of.Organization, "", gatehouse.Azure, model}, of.At)
+	return t.ownNamed(ownKey{of.Organization, "", gatehouse.Azure, model}, of.At, s)
 }
 
-func (t *Table) ownNamed(key ownKey, at gatehouse.Millis) *version {
+func (t *Table) ownNamed(key ownKey, at gatehouse.Millis, s *span) *version {
 	for {
-		if v := current(t.own[key], at); v != nil {
+		if v := current(t.own[key], at, s); v != nil {
 			return v
 		}
 		next := shorter(key.model)
@@ -155,20 +147,20 @@ func (t *Table) ownNamed(key ownKey, at gatehouse.Millis) *version {
 
 // builtInVersion finds a model by its exact name, else by the next shorter ones. The mock is priced as the provider whose model it
 // plays, OpenAI first.
-func (t *Table) builtInVersion(of *Of, model string) *version {
+func (t *Table) builtInVersion(of *Of, model string, s *span) *version {
 	if of.Dialect != gatehouse.Mock {
-		return t.builtInNamed(of.Dialect, model, of.At)
+		return t.builtInNamed(of.Dialect, model, of.At, s)
 	}
-	if v := t.builtInNamed(gatehouse.OpenAI, model, of.At); v != nil {
+	if v := t.builtInNamed(gatehouse.OpenAI, model, of.At, s); v != nil {
 		return v
 	}
-	return t.builtInNamed(gatehouse.Azure, model, of.At)
+	return t.builtInNamed(gatehouse.Azure, model, of.At, s)
 }
 
-func (t *Table) builtInNamed(provider gatehouse.Dialect, model string, at gatehouse.Millis) *version {
+func (t *Table) builtInNamed(provider gatehouse.Dialect, model string, at gatehouse.Millis, s *span) *version {
 	models := t.builtIn[provider]
 	for {
-		if v := current(models[model], at); v != nil {
+		if v := current(models[model], at, s); v != nil {
 			return v
 		}
 		next := shorter(model)
@@ -179,12 +171,14 @@ func (t *Table) builtInNamed(provider gatehouse.Dialect, model string, at gateho
 	}
 }
 
-// current returns the last version that has begun.
-func current(list []*version, at gatehouse.Millis) *version {
+// current returns the last version that has begun, and narrows a span to when that is it.
+func current(list []*version, at gatehouse.Millis, s *span) *version {
 	for _, v := range slices.Backward(list) {
 		if v.from <= at {
+			s.from = max(s.from, v.from)
 			return v
 		}
+		s.until = min(s.until, v.from)
 	}
 	return nil
 }
