@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -101,6 +102,72 @@ func TestLimitsFollowWhoCalls(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { dst = c.Charges(dst[:0], k, second, "mini", &all) }); n != 0 {
 		t.Errorf("%v allocations, want 0", n)
 	}
+}
+
+// TestLimitsOfAKeyFollowEveryChange: what binds a key is kept until a limit, the key or its project is another, and not a request longer.
+func TestLimitsOfAKeyFollowEveryChange(t *testing.T) {
+	r := newReplica()
+	c := &Catalog{replica: r}
+	r.putOrganization(&gatehouse.Organization{ID: "org-1", Rev: 1})
+	for _, id := range []string{"proj_1", "proj_2"} {
+		r.putProject(&gatehouse.Project{ID: id, Organization: "org-1", Rev: 1})
+	}
+	row := testKey(1)
+	r.putKey(row)
+	amounts := Amounts{limit.Requests: 1, limit.Tokens: 5}
+	check := func(what, want string) {
+		t.Helper()
+		r.compile()
+		for range 2 {
+			var got []string
+			k := c.Key(row.ID[len(gatehouse.PrefixKey):])
+			for _, charge := range c.Charges(nil, k, c.Project(k.Project), "mini", &amounts) {
+				got = append(got, charge.Counter.Rule.ID+" "+strconv.FormatInt(charge.Counter.Limit, 10))
+			}
+			if strings.Join(got, ", ") != want {
+				t.Errorf("%s: %q, want %q", what, strings.Join(got, ", "), want)
+			}
+		}
+	}
+	change := func(id string, rev int64, scope gatehouse.Scope, subject, model string, n int64, removed gatehouse.Millis) {
+		l := limitRow(id, scope, subject, model, gatehouse.Rates{RequestsPerMinute: n})
+		l.Rev, l.RemovedAt = rev, removed
+		r.putLimit(l)
+	}
+	check("no limit", "")
+	change("org", 1, gatehouse.ScopeOrganization, "org-1", "", 9, 0)
+	check("one is set", "org 9")
+	change("mini", 1, gatehouse.ScopeUser, "user-1", "mini", 3, 0)
+	check("one of a model", "org 9, mini 3")
+	change("org", 2, gatehouse.ScopeOrganization, "org-1", "", 7, 0)
+	check("an edited one", "org 7, mini 3")
+	change("one", 1, gatehouse.ScopeProject, "proj_1", "", 5, 0)
+	change("two", 1, gatehouse.ScopeProject, "proj_2", "", 6, 0)
+	check("of projects", "org 7, one 5, mini 3")
+
+	moved := *row
+	moved.Project, moved.Rev = "proj_2", 2
+	r.putKey(&moved)
+	check("the key is in another project", "org 7, two 6, mini 3")
+	change("team", 1, gatehouse.ScopeLabel, "team=a", "", 2, 0)
+	check("a label that nothing has", "org 7, two 6, mini 3")
+	r.putProject(&gatehouse.Project{ID: "proj_2", Organization: "org-1", Labels: map[string]string{"team": "a"}, Rev: 2})
+	check("a label of the project", "org 7, two 6, team 2, mini 3")
+	r.putProject(&gatehouse.Project{ID: "proj_2", Organization: "org-1", Labels: map[string]string{"team": "b"}, Rev: 3})
+	check("another label of the project", "org 7, two 6, mini 3")
+	labelled := moved
+	labelled.Labels, labelled.Rev = map[string]string{"team": "a"}, 3
+	r.putKey(&labelled)
+	check("a label of the key", "org 7, two 6, team 2, mini 3")
+	given := labelled
+	given.OwnerUser, given.Rev = "user-2", 4
+	r.putKey(&given)
+	check("the key is another user's", "org 7, two 6, team 2")
+	change("two", 2, gatehouse.ScopeProject, "proj_2", "", 6, 5)
+	check("one is removed", "org 7, team 2")
+	r.dropLimit("org")
+	r.dropLimit("team")
+	check("none is left", "")
 }
 
 func BenchmarkCharges(b *testing.B) {
