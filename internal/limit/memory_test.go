@@ -189,3 +189,16 @@ func BenchmarkMemoryTake4Parallel(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkMemoryParallel takes and corrects for an organization of each goroutine's own.
+func BenchmarkMemoryParallel(b *testing.B) {
+	m := limit.NewMemory(time.Now)
+	b.ReportAllocs()
+	b.RunParallel(func(p *testing.PB) {
+		charges := four()
+		for p.Next() {
+			m.Take(b.Context(), charges)
+			m.Correct(charges)
+		}
+	})
+}
