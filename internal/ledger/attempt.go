@@ -100,7 +100,7 @@ func (j *journal) holdAgain(b []byte, c *Charge, h *Hold) (int64, error) {
 	if !h.open {
 		return 0, errNotHeld
 	}
-	if err := j.append(b); err != nil {
+	if err := j.append(b, c.chain); err != nil {
 		return 0, unavailable(err)
 	}
 	h.charge = *c

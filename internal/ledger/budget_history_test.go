@@ -210,7 +210,7 @@ func (h *budgetHistory) reserve() {
 		h.final(c, err)
 		return
 	}
-	r := &openRequest{node: n, hold: hold, at: c.At, bound: c.Bound, windows: c.windows()}
+	r := &openRequest{node: n, hold: hold, at: c.At, bound: c.Bound, windows: c.chain.Windows}
 	h.open[id] = r
 	h.hold(r, c.Bound)
 }

@@ -528,16 +528,17 @@ func BenchmarkReserveSettleBudgets(b *testing.B) {
 			defer abandon(l)
 			charge := w.request("req_1", 10, budgets)
 			var h Hold
-			s := Settlement{Units: gatehouse.Units{Input: 10}, Confidence: gatehouse.Reported}
+			s := settlement("req_1")
 			b.ReportAllocs()
 			for b.Loop() {
 				if err := l.Reserve(context.Background(), charge, &h); err != nil {
 					b.Fatal(err)
 				}
-				if err := h.Settle(&s); err != nil {
+				if err := h.Settle(s); err != nil {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric(float64(l.journal.written)/float64(b.N), "journal-B/op")
 		})
 	}
 	b.Run("accounts alone", func(b *testing.B) {

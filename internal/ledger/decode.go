@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"strings"
@@ -25,13 +24,9 @@ type fields struct {
 	n    int   // texts read so far
 }
 
-// seen is the record before: most often the next one says the same but for its ids, and then it is the same memory.
-type seen struct {
-	texts [48]string // by their order in a record
-	raw   []byte     // its windows as they were written, and as they were read
-	node  string
-	chain *budget.Chain
-}
+// seen is the texts of the record before, by their order in it: most often the next one says the same but for its ids, and then it is the
+// same memory.
+type seen [48]string
 
 func fieldsOf(payload []byte) fields { return fields{b: payload, all: string(payload)} }
 
@@ -94,10 +89,10 @@ func (f *fields) text() string {
 		end := len(f.all) - len(f.b)
 		return storable(f.all[end-len(raw) : end])
 	}
-	if k >= len(f.seen.texts) {
+	if k >= len(f.seen) {
 		return storable(string(raw))
 	}
-	before := &f.seen.texts[k]
+	before := &f.seen[k]
 	if *before != string(raw) {
 		s := string(raw)
 		if *before = storable(s); *before != s {
@@ -142,7 +137,8 @@ func (f *fields) done() error {
 	return nil
 }
 
-func (f *fields) charge(c *Charge, version byte) {
+// charge reads what appendCharge wrote. It returns the number of the charge's chain in its segment, which is known; 0: none.
+func (f *fields) charge(c *Charge, version byte, known chains) uint64 {
 	flags := f.flags()
 	c.Batch = flags&flagBatch != 0
 	c.RequestID = f.text()
@@ -170,37 +166,25 @@ func (f *fields) charge(c *Charge, version byte) {
 		c.Quality = f.text()
 	}
 	if version < 5 {
-		return
+		return 0
 	}
 	c.Source = f.text()
 	c.Labels = f.text()
 	c.BoundKnown, c.work = flags&flagBoundKnown != 0, flags&flagWorkEnds != 0
 	c.Bound = gatehouse.NanoUSD(f.number())
-	if f.seen != nil && f.seen.chain != nil && bytes.HasPrefix(f.b, f.seen.raw) {
-		c.node, c.chain = f.seen.node, f.seen.chain
-		f.b = f.b[len(f.seen.raw):]
-		return
-	}
-	texts := f.n
-	defer func() { f.n = texts }() // what follows has its place whether these were read or not
-	raw := f.b
 	n := f.count()
-	if n > maxBudgets {
-		f.bad = true
+	switch {
+	case n == 0:
+	case version == 5: // n windows follow
+		node := f.text()
+		c.chain = budget.NewChain(node, f.windows(n))
+		n = 0
+	default:
+		if c.chain = known[n]; c.chain == nil {
+			f.bad = true
+		}
 	}
-	if n == 0 || f.bad {
-		return
-	}
-	f.n = len(seen{}.texts) // they are remembered together
-	c.node = f.text()
-	windows := make([]gatehouse.BudgetWindow, n)
-	for i := range windows {
-		windows[i] = gatehouse.BudgetWindow{Budget: f.text(), Start: gatehouse.Millis(f.number()), End: gatehouse.Millis(f.number())}
-	}
-	c.chain = &budget.Chain{Windows: windows}
-	if f.seen != nil && !f.bad {
-		f.seen.raw, f.seen.node, f.seen.chain = append(f.seen.raw[:0], raw[:len(raw)-len(f.b)]...), c.node, c.chain
-	}
+	return n
 }
 
 func (f *fields) decision(r *gatehouse.Request, version byte) {
@@ -245,10 +229,11 @@ func (f *fields) decision(r *gatehouse.Request, version byte) {
 	}
 }
 
-func decodeCharge(payload []byte, version byte) (Charge, error) {
+// decodeCharge reads the payload of a held record of a segment with those chains.
+func decodeCharge(payload []byte, version byte, known chains) (Charge, error) {
 	f := fieldsOf(payload)
 	var c Charge
-	f.charge(&c, version)
+	f.charge(&c, version, known)
 	return c, f.done()
 }
 
@@ -261,13 +246,15 @@ type settledRecord struct {
 	charge  *store.Charge      // what the usage costs budgets; nil: none bound it
 	counts  gatehouse.NanoUSD  // what counts as spent of a hold that this settles, in the windows of its charge or its work
 	of      prices.Of          // what the usage is priced as
+	chain   uint64             // the number of its charge's chain; 0: none
 }
 
 // decoder reads one record after another into memory that it uses again. What it returned is good until reset.
 type decoder struct {
-	seen  seen
-	taken int
-	slots []*decoded
+	chains chains // of the segment that is read, as far as it is
+	seen   seen
+	taken  int
+	slots  []*decoded
 }
 
 // decoded is the memory of one record.
@@ -308,7 +295,7 @@ func (d *decoder) settled(payload []byte, version byte) (settledRecord, error) {
 	flags := f.flags()
 	slot := d.slot()
 	var c Charge
-	f.charge(&c, version)
+	chain := f.charge(&c, version, d.chains)
 	var s Settlement
 	f.units(&s.Units, version)
 	s.Cost = gatehouse.NanoUSD(f.number())
@@ -336,7 +323,7 @@ func (d *decoder) settled(payload []byte, version byte) (settledRecord, error) {
 		if r != nil {
 			r.Confidence = gatehouse.Pending
 		}
-		return settledRecord{request: r, work: w, counts: w.Bound}, nil
+		return settledRecord{request: r, work: w, counts: w.Bound, chain: chain}, nil
 	}
 	if flags&flagReleased != 0 {
 		return settledRecord{request: r}, nil
@@ -353,13 +340,13 @@ func (d *decoder) settled(payload []byte, version byte) (settledRecord, error) {
 	if r != nil {
 		r.Units, r.Cost, r.CostKnown, r.Confidence = &u.Units, u.Cost, u.CostKnown, u.Confidence
 	}
-	out := settledRecord{usage: u, request: r, of: c.Priced()}
+	out := settledRecord{usage: u, request: r, of: c.Priced(), chain: chain}
 	if !strings.HasPrefix(c.UsageID, c.RequestID+"/") { // that is an attempt
 		out.ends = c.UsageID
 	}
-	if windows := c.windows(); len(windows) > 0 {
+	if c.chain != nil {
 		out.charge = &slot.charge
-		*out.charge = store.Charge{Usage: u.ID, Node: c.node, Kept: s.kept, Windows: windows}
+		*out.charge = store.Charge{Usage: u.ID, Node: c.chain.Node, Kept: s.kept, Windows: c.chain.Windows}
 		if u.CostKnown {
 			out.charge.Cost = u.Cost
 		}

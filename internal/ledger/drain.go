@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"gatehouse"
+	"gatehouse/internal/ledger/budget"
 	"gatehouse/internal/ledger/prices"
 	"gatehouse/internal/store"
 )
@@ -40,6 +41,7 @@ type entry struct {
 	work    *gatehouse.Work
 	ends    string // the work whose usage this is
 	charge  *store.Charge
+	chain   uint64            // what its segment calls the windows of its charge, or of its work
 	counts  gatehouse.NanoUSD // what counts as spent since a hold was settled
 	batch   *gatehouse.BatchInput
 	lastUse gatehouse.Millis
@@ -170,7 +172,7 @@ func (d *drainer) drain(ctx context.Context) error {
 		d.noted = now
 		b, start := beginFrame(nil, kindCheckpoint)
 		// Without it a restart records again what is recorded already, which changes nothing.
-		_, _ = j.write(endFrame(appendCheckpoint(b, d.pos), start))
+		_, _ = j.write(endFrame(appendCheckpoint(b, d.pos), start), nil)
 	}
 	if err := j.release(d.pos); err != nil {
 		d.l.cfg.Logger.Warn("recorded segments of the journal are not released yet", "error", err)
@@ -195,6 +197,9 @@ func (d *drainer) load(segments []segment) error {
 				return err
 			}
 			d.file = f
+			if d.decode.chains, err = d.rd.chains(f, d.read.offset); err != nil {
+				return err
+			}
 			d.rd.open(f, d.read.offset, s.size)
 		}
 		d.rd.end = s.size
@@ -260,6 +265,8 @@ func (d *drainer) add(rec frame, segment uint64) {
 		e.object, e.gone = &o, rec.kind == kindDisown
 	case kindBatchInput:
 		e.batch, err = decodeBatchInput(rec.payload, rec.version)
+	case kindChain:
+		err = d.decode.chains.define(rec.payload)
 	default:
 		return // held records and checkpoints are for recovery
 	}
@@ -268,7 +275,7 @@ func (d *drainer) add(rec frame, segment uint64) {
 		return
 	}
 	if e.usage == nil && e.request == nil && e.object == nil && e.work == nil && e.batch == nil {
-		return // released without a decision
+		return // a chain, or released without a decision
 	}
 	d.entries = append(d.entries, e)
 }
@@ -279,7 +286,7 @@ func (e *entry) settled(d *decoder, rec frame, table *prices.Table) error {
 	if err != nil {
 		return err
 	}
-	e.usage, e.request, e.work, e.ends, e.charge, e.counts = s.usage, s.request, s.work, s.ends, s.charge, s.counts
+	e.usage, e.request, e.work, e.ends, e.charge, e.chain, e.counts = s.usage, s.request, s.work, s.ends, s.charge, s.chain, s.counts
 	if e.usage != nil && e.usage.CostKnown {
 		e.usage.Parts = table.Split(&s.of, &e.usage.Units, e.usage.Cost)
 	}
@@ -521,6 +528,21 @@ func (d *drainer) isolate(ctx context.Context) bool {
 // rejectedName is the file in the journal's directory that keeps, as they were journaled, records that cannot be recorded.
 const rejectedName = "rejected"
 
+// chained returns the record of the chain that a record names, to go before it where its segment does not.
+func (e *entry) chained() []byte {
+	c := budget.Chain{Number: e.chain}
+	switch {
+	case e.chain == 0:
+		return nil
+	case e.work != nil:
+		c.Node, c.Windows = e.work.Node, e.work.Budgets
+	default:
+		c.Node, c.Windows = e.charge.Node, e.charge.Windows
+	}
+	b, start := beginFrame(nil, kindChain)
+	return endFrame(appendChain(b, &c), start)
+}
+
 // reject sets a record aside.
 func (d *drainer) reject(e *entry, cause error) {
 	d.rejected.Add(1)
@@ -530,6 +552,6 @@ func (d *drainer) reject(e *entry, cause error) {
 	} else if e.usage != nil {
 		id = e.usage.ID
 	}
-	err := d.l.journal.setAside(e.segment, e.offset, e.size)
+	err := d.l.journal.setAside(e.segment, e.offset, e.size, e.chained())
 	d.l.cfg.Logger.Error("record of the journal cannot be recorded in the database and is set aside", "request_id", id, "file", filepath.Join(d.l.journal.dir, rejectedName), "cause", cause, "error", err)
 }

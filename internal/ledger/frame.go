@@ -18,8 +18,9 @@ const (
 	kindDisown     kind = 5 // the object is gone
 	kindCheckpoint kind = 6 // everything before this position is in the database
 	kindBatchInput kind = 7 // what was read of a batch's input file
+	kindChain      kind = 8 // what a number stands for in the records of this segment that follow
 
-	lastKind = kindBatchInput
+	lastKind = kindChain
 )
 
 // A record on disk:
@@ -40,8 +41,8 @@ const (
 	// videos and trained tokens to the units, the length of videos to a charge, and the work to a decision;
 	// 3 added what made it to an object; 4 added calls of hosted tools to the units, and size, quality and priced-as to a charge;
 	// 5 added the source of images, labels, the bound and the windows of budgets to a charge, labels to a refusal, what is kept to a
-	// settlement, and what its lines may use at most to a model of a batch's input.
-	payloadVersion = 5
+	// settlement, and what its lines may use at most to a model of a batch's input; 6 has the number of a chain in place of the windows.
+	payloadVersion = 6
 	// maxPayload bounds one record, and with it what a damaged length can make a reader load.
 	maxPayload = 1 << 20
 )

@@ -38,6 +38,8 @@ func TestAnyHistory(t *testing.T) {
 		open := map[string]*Hold{}
 		want := map[string][]gatehouse.Confidence{} // what the usage of a request may be
 		released := map[string]bool{}
+		counts := map[string][]*gatehouse.Budget{} // what binds a request
+		one, two := softBudgets("key_1"), softBudgets("key_2")
 		next := 0
 		pick := func() (string, *Hold) {
 			id := rapid.SampledFrom(slices.Sorted(maps.Keys(open))).Draw(t, "id")
@@ -73,7 +75,9 @@ func TestAnyHistory(t *testing.T) {
 			"reserve": func(t *rapid.T) {
 				next++
 				id, h := fmt.Sprintf("req_%d", next), new(Hold)
-				if err := l.Reserve(context.Background(), charge(id), h); err == nil {
+				budgets := rapid.SampledFrom([][]*gatehouse.Budget{nil, one, two}).Draw(t, "budgets")
+				if err := l.Reserve(context.Background(), bound(id, budgets), h); err == nil {
+					counts[id] = budgets
 					open[id] = h
 					want[id] = []gatehouse.Confidence{gatehouse.Recovered}
 				}
@@ -110,8 +114,11 @@ func TestAnyHistory(t *testing.T) {
 			if want[id] == nil {
 				t.Errorf("%s was never held, or released (%v), and has usage", id, released[id])
 			}
+			if got, budgets := k.charges[id].Windows, windowsOf(counts[id]); !slices.Equal(got, budgets) {
+				t.Errorf("%s counts in %+v, want %+v", id, got, budgets)
+			}
 		}
-		if s := l.Stats(); s.Holds != 0 || s.Unwritten != 0 || s.DamagedBytes != 0 {
+		if s := l.Stats(); s.Holds != 0 || s.Unwritten != 0 || s.DamagedBytes != 0 || s.Rejected != 0 {
 			t.Errorf("stats = %+v", s)
 		}
 	})

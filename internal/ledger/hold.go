@@ -45,8 +45,7 @@ type Charge struct {
 	// Budgets bind the request: what [catalog.Catalog.Budgets] says of its key. The slice is not changed.
 	Budgets []*gatehouse.Budget
 
-	chain *budget.Chain // Budgets in the windows the request was made in
-	node  string        // whose slices it counts in
+	chain *budget.Chain // Budgets in the windows the request was made in; nil: none
 	work  bool          // it is the end of work, settled without a hold
 }
 
@@ -114,7 +113,6 @@ func (l *Ledger) Reserve(ctx context.Context, c *Charge, h *Hold) error {
 		}
 	}
 	var err error
-	c.node = l.cfg.Node
 	if c.chain, err = l.accounts.Reserve(ctx, c.Budgets, c.At, c.Bound); err != nil {
 		c.chain = nil
 		return err
@@ -247,15 +245,10 @@ func (c *Charge) begin(w *gatehouse.Work) {
 	w.Product, w.Model, w.Upstream, w.Dialect, w.UpstreamModel, w.ServiceTier = c.Product, c.Model, c.Upstream, c.Dialect, c.UpstreamModel, c.ServiceTier
 	w.PricedAs, w.Size, w.Quality, w.Labels = c.PricedAs, c.Size, c.Quality, c.Labels
 	w.Batch, w.At, w.Input, w.Output, w.VideoMilliseconds = c.Batch, c.At, c.Input, c.Output, c.VideoMilliseconds
-	w.Bound, w.Node, w.Budgets = c.Bound, c.node, c.windows()
-}
-
-// windows returns the windows of budgets that the charge counts in.
-func (c *Charge) windows() []gatehouse.BudgetWindow {
-	if c.chain == nil {
-		return nil
+	w.Bound = c.Bound
+	if c.chain != nil {
+		w.Node, w.Budgets = c.chain.Node, c.chain.Windows
 	}
-	return c.chain.Windows
 }
 
 // Priced says what is priced, for the table.
@@ -293,7 +286,7 @@ func (l *Ledger) Decide(r *gatehouse.Request) {
 	buf := l.bufs.Get().(*[]byte)
 	b, start := beginFrame((*buf)[:0], kindDecision)
 	b = endFrame(appendRefusal(b, r), start)
-	if _, err := l.journal.write(b); err != nil {
+	if _, err := l.journal.write(b, nil); err != nil {
 		l.anonymous.dropped.Add(1)
 	}
 	*buf = b
@@ -318,7 +311,7 @@ func (l *Ledger) object(k kind, o *gatehouse.Object) error {
 		return errors.New("journal an object: it has no id")
 	}
 	b, start := beginFrame(nil, k)
-	end, err := l.journal.write(endFrame(appendObject(b, o), start))
+	end, err := l.journal.write(endFrame(appendObject(b, o), start), nil)
 	if err != nil || l.cfg.Sync > 0 {
 		return err
 	}
@@ -332,7 +325,7 @@ func (j *journal) hold(b []byte, l *Ledger, c *Charge, h *Hold) (int64, error) {
 	if h.open {
 		return 0, errors.New("reserve: the hold is in use")
 	}
-	if err := j.append(b); err != nil {
+	if err := j.append(b, c.chain); err != nil {
 		return 0, unavailable(err)
 	}
 	h.ledger, h.charge, h.open, h.attempts, h.settled = l, *c, true, 0, nil
@@ -348,7 +341,7 @@ func (j *journal) settle(b []byte, h *Hold) (end int64, first bool, err error) {
 		return 0, false, nil
 	}
 	h.open = false
-	err = j.append(b)
+	err = j.append(b, h.charge.chain)
 	if err == nil {
 		j.unlink(h)
 		return j.written, true, nil
@@ -370,7 +363,7 @@ func (j *journal) retryUnwritten() int {
 	for h := j.first; h != nil; {
 		next := h.next
 		if h.settled != nil {
-			if err := j.append(h.settled); err != nil {
+			if err := j.append(h.settled, h.charge.chain); err != nil {
 				break
 			}
 			j.unlink(h)
@@ -427,8 +420,9 @@ func (j *journal) replace(h, by *Hold) {
 
 // clone returns c with strings of its own.
 func (c *Charge) clone() Charge {
-	var b []byte
-	d, err := decodeCharge(appendCharge(b, c), payloadVersion)
+	texts := *c
+	texts.chain = nil
+	d, err := decodeCharge(appendCharge(nil, &texts), payloadVersion, nil)
 	if err != nil {
 		// What appendCharge wrote decodes; TestRecords holds it to that.
 		return *c

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gatehouse"
+	"gatehouse/internal/ledger/budget"
 )
 
 const (
@@ -30,7 +31,8 @@ const (
 // journal is the files: numbered segments that records are appended to, each copied into the segment's room, or with one write(2)
 // where there is none. Only the last is written. A segment
 // is deleted when everything before its end is in the database; requests it holds that are still open are first written again
-// into the newest, so one long stream keeps neither old files nor their order from going.
+// into the newest, so one long stream keeps neither old files nor their order from going. Each segment can be read without any other: what
+// its records name by a number stands before them in it (chains).
 //
 // The list of open holds is guarded by the same mutex as the append, so a hold is carried to a new segment either before its
 // settlement is written or not at all: whoever reads the journal from its beginning meets every settlement after its hold.
@@ -64,6 +66,7 @@ type journal struct {
 	failing    bool      // the last write failed
 	complained time.Time // when a failure was last logged
 	carry      []byte
+	joined     []byte // records behind the chains they are the first to name
 	damage     int64
 
 	syncing    sync.Mutex // held while syncing; taken before mu
@@ -126,31 +129,38 @@ func (j *journal) open(cfg *Config, write func(*os.File, []byte) (int, error)) e
 
 func segmentName(number uint64) string { return fmt.Sprintf("%016d%s", number, segmentSuffix) }
 
-// write appends one record and returns where it ends in bytes since open.
-func (j *journal) write(b []byte) (int64, error) {
+// write appends one record, which names chain unless that is nil, and returns where it ends in bytes since open.
+func (j *journal) write(b []byte, chain *budget.Chain) (int64, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err := j.append(b); err != nil {
+	if err := j.append(b, chain); err != nil {
 		return 0, unavailable(err)
 	}
 	return j.written, nil
 }
 
-// append writes whole records at once, or leaves the journal as it was. The caller holds mu.
-func (j *journal) append(b []byte) error {
+// append writes whole records at once, or leaves the journal as it was. used are the chains that they name; nil is none. The caller
+// holds mu.
+func (j *journal) append(b []byte, used ...*budget.Chain) error {
 	if j.closed {
 		return errClosed
 	}
-	if j.active != nil && j.segments[len(j.segments)-1].size+int64(len(b)) > j.segmentBytes {
-		j.retire()
+	var all []byte // b, and what it needs of the segment before it
+	if j.active != nil {
+		all = j.chained(b, used)
+		if j.segments[len(j.segments)-1].size+int64(len(all)) > j.segmentBytes {
+			j.retire()
+		}
 	}
 	if j.active == nil {
 		if err := j.create(); err != nil {
 			return j.failed("create", err)
 		}
+		all = j.chained(b, used)
 	}
 	s := j.segments[len(j.segments)-1]
-	if err := j.put(s, b); err != nil {
+	if err := j.put(s, all); err != nil {
+		forget(used)
 		j.cut(s, err)
 		return j.failed("write", err)
 	}
@@ -158,8 +168,8 @@ func (j *journal) append(b []byte) error {
 		j.failing = false
 		j.logger.Info("journal is written again", "dir", j.dir, "failures", j.failures)
 	}
-	s.size += int64(len(b))
-	j.written += int64(len(b))
+	s.size += int64(len(all))
+	j.written += int64(len(all))
 	if j.oldest == 0 {
 		j.oldest = gatehouse.MillisOf(j.now())
 	}
@@ -409,6 +419,7 @@ func (j *journal) release(at position) error {
 // carryFrom writes open holds of a segment again into the newest, some at a time. The caller holds mu.
 func (j *journal) carryFrom(number uint64) (carried, more bool, err error) {
 	b, n := j.carry[:0], 0
+	var used []*budget.Chain
 	for h := j.first; h != nil && h.segment == number; h = h.next {
 		if len(b) > carryBytes {
 			more = true
@@ -418,13 +429,14 @@ func (j *journal) carryFrom(number uint64) (carried, more bool, err error) {
 		b, start = beginFrame(b, kindHeld)
 		// endFrame takes the rest of b for the payload, so each record is finished before the next begins.
 		b = endFrame(appendCharge(b, &h.charge), start)
+		used = append(used, h.charge.chain)
 		n++
 	}
 	j.carry = b
 	if n == 0 {
 		return false, false, nil
 	}
-	if err := j.append(b); err != nil {
+	if err := j.append(b, used...); err != nil {
 		return false, false, err
 	}
 	for ; n > 0; n-- {
@@ -456,8 +468,8 @@ func (j *journal) addDamage(number uint64, n int64) {
 	}
 }
 
-// setAside appends a record of a segment, as it stands, to the file of rejected records.
-func (j *journal) setAside(number uint64, offset int64, size int) error {
+// setAside appends a record of a segment, as it stands, to the file of rejected records, behind the record of the chain that it names.
+func (j *journal) setAside(number uint64, offset int64, size int, chain []byte) error {
 	b := make([]byte, size)
 	from, err := os.Open(filepath.Join(j.dir, segmentName(number)))
 	if err != nil {
@@ -471,7 +483,7 @@ func (j *journal) setAside(number uint64, offset int64, size int) error {
 	if err != nil {
 		return err
 	}
-	_, err = to.Write(b)
+	_, err = to.Write(append(chain, b...))
 	return errors.Join(err, to.Sync(), to.Close())
 }
 

@@ -32,13 +32,14 @@ type book struct {
 	work     map[string]gatehouse.Work
 	done     []string // work that ended, as often as it was said
 	inputs   map[string]gatehouse.BatchInput
+	charges  map[string]store.Charge
 	batches  int
 	largest  int
 }
 
 func newBook() *book {
 	return &book{usage: map[string]gatehouse.Usage{}, offered: map[string]int{}, requests: map[string]gatehouse.Request{}, objects: map[string]gatehouse.Object{}, lastUsed: map[string]gatehouse.Millis{},
-		work: map[string]gatehouse.Work{}, inputs: map[string]gatehouse.BatchInput{}}
+		work: map[string]gatehouse.Work{}, inputs: map[string]gatehouse.BatchInput{}, charges: map[string]store.Charge{}}
 }
 
 func (k *book) Record(_ context.Context, b store.Batch) error {
@@ -57,6 +58,9 @@ func (k *book) Record(_ context.Context, b store.Batch) error {
 		if _, ok := k.usage[u.ID]; !ok {
 			k.usage[u.ID] = u
 		}
+	}
+	for _, c := range b.Charges {
+		k.charges[c.Usage] = c
 	}
 	for _, r := range b.Requests {
 		if r.Units != nil { // a batch is good only during the call

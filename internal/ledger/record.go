@@ -56,7 +56,7 @@ func unitFields(u *gatehouse.Units) [22]*int64 {
 	}
 }
 
-// appendCharge is the payload of a held record, and the beginning of a settled one.
+// appendCharge is the payload of a held record, and the beginning of a settled one. Whoever writes it gives the journal the charge's chain.
 func appendCharge(b []byte, c *Charge) []byte {
 	var flags byte
 	if c.Batch {
@@ -92,23 +92,12 @@ func appendCharge(b []byte, c *Charge) []byte {
 	b = appendText(b, c.Source)
 	b = appendText(b, c.Labels)
 	b = binary.AppendVarint(b, int64(c.Bound))
-	windows := c.windows()
-	b = binary.AppendUvarint(b, uint64(len(windows)))
-	if len(windows) == 0 {
-		return b
+	chain := uint64(0) // none
+	if c.chain != nil {
+		chain = c.chain.Number
 	}
-	b = appendText(b, c.node)
-	for i := range windows {
-		w := &windows[i]
-		b = appendText(b, w.Budget)
-		b = binary.AppendVarint(b, int64(w.Start))
-		b = binary.AppendVarint(b, int64(w.End))
-	}
-	return b
+	return binary.AppendUvarint(b, chain)
 }
-
-// maxBudgets bounds the budgets of one record.
-const maxBudgets = 4096
 
 // appendSettled is the payload of a settled record: the charge as it turned out, what was consumed, and the decision.
 func appendSettled(b []byte, c *Charge, s *Settlement) []byte {

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,17 +59,22 @@ func TestRecords(t *testing.T) {
 		}
 		var windows []gatehouse.BudgetWindow
 		anyOf(t, reflect.ValueOf(&windows).Elem())
-		if len(windows) > 0 {
-			c.chain, c.node = &budget.Chain{Windows: cleaned(windows)}, "node"
+		c.chain = budget.NewChain("node", cleaned(windows))
+		known := chains{}
+		if err := known.define(appendChain(nil, c.chain)); err != nil {
+			t.Fatal(err)
 		}
 		c.work = rapid.Bool().Draw(t, "work")
 		{
 			b := appendCharge(nil, &c)
-			got, err := decodeCharge(b, payloadVersion)
+			if _, err := decodeCharge(b, payloadVersion, nil); err == nil {
+				t.Fatal("a charge decodes without its chain")
+			}
+			got, err := decodeCharge(b, payloadVersion, known)
 			want := cleaned(c)
-			want.Budgets = nil
-			if !reflect.DeepEqual(got.chain, want.chain) {
-				t.Fatalf("chain = %+v, want %+v", got.chain, want.chain)
+			want.Budgets, want.chain = nil, known[c.chain.Number]
+			if want.chain.Node != c.chain.Node || !slices.Equal(want.chain.Windows, c.chain.Windows) {
+				t.Fatalf("chain = %+v, want %+v", want.chain, c.chain)
 			}
 			if err != nil || !reflect.DeepEqual(got, want) {
 				t.Fatalf("charge = %+v, %v\nwant     %+v", got, err, want)
@@ -92,7 +99,7 @@ func TestRecords(t *testing.T) {
 		s.Cost = gatehouse.NanoUSD(rapid.Int64().Draw(t, "cost"))
 		c.RequestID += "x" // never empty
 		b := appendSettled(nil, &c, &s)
-		got, err := new(decoder).settled(b, payloadVersion)
+		got, err := (&decoder{chains: known}).settled(b, payloadVersion)
 		u, q := got.usage, got.request
 		if err != nil {
 			t.Fatal(err)
@@ -131,7 +138,7 @@ func TestRecords(t *testing.T) {
 		anyOf(t, reflect.ValueOf(&w).Elem())
 		c.begin(&w)
 		w.Tries = 0
-		got, err = new(decoder).settled(appendSettled(nil, &c, &Settlement{Work: &w}), payloadVersion)
+		got, err = (&decoder{chains: known}).settled(appendSettled(nil, &c, &Settlement{Work: &w}), payloadVersion)
 		if err != nil || got.usage != nil || got.work == nil || !reflect.DeepEqual(*got.work, cleaned(w)) {
 			t.Fatalf("work = %+v, %v\nwant   %+v", got.work, err, w)
 		}
@@ -202,18 +209,21 @@ func FuzzRecord(f *testing.F) {
 	f.Add(byte(kindOwn), appendObject(nil, &gatehouse.Object{ID: "file-1", Project: "proj_1", CreatedAt: 5}))
 	f.Add(byte(kindSettled), appendSettled(nil, charge("req_1"), &Settlement{Work: &gatehouse.Work{ID: "resp_1", Kind: gatehouse.WorkResponse, Poll: "/responses/resp_1", Next: 5}}))
 	f.Add(byte(kindBatchInput), appendBatchInput(nil, &gatehouse.BatchInput{File: "file-1", Lines: 2, Models: []gatehouse.BatchModel{{Name: "a", Upstream: "b", Lines: 2}}}))
+	one := budget.NewChain("node-1", []gatehouse.BudgetWindow{{Budget: "budget_1", Start: 3, End: 9}})
+	f.Add(byte(kindChain), appendChain(nil, one))
 	f.Add(byte(kindCheckpoint), appendCheckpoint(nil, position{segment: 3, offset: 4096}))
 	f.Fuzz(func(t *testing.T, k byte, payload []byte) {
 		switch kind(k) {
 		case kindHeld:
-			if c, err := decodeCharge(payload, payloadVersion); err == nil {
-				again, err := decodeCharge(appendCharge(nil, &c), payloadVersion)
+			known := chains{1: one}
+			if c, err := decodeCharge(payload, payloadVersion, known); err == nil {
+				again, err := decodeCharge(appendCharge(nil, &c), payloadVersion, chains{one.Number: one})
 				if err != nil || !reflect.DeepEqual(again, c) {
 					t.Fatalf("charge %+v becomes %+v, %v", c, again, err)
 				}
 			}
 		case kindSettled:
-			_, err := new(decoder).settled(payload, payloadVersion)
+			_, err := (&decoder{chains: chains{1: one}}).settled(payload, payloadVersion)
 			if _, iderr := settledID(payload); err == nil && iderr != nil {
 				t.Fatalf("a settlement that decodes has no id: %v", iderr)
 			}
@@ -222,6 +232,17 @@ func FuzzRecord(f *testing.F) {
 				again, err := decodeRefusal(appendRefusal(nil, r), payloadVersion)
 				if err != nil || !reflect.DeepEqual(again, r) {
 					t.Fatalf("request %+v becomes %+v, %v", r, again, err)
+				}
+			}
+		case kindChain:
+			known := chains{}
+			if known.define(payload) != nil {
+				return
+			}
+			for number, c := range known {
+				again := chains{}
+				if err := again.define(appendChain(nil, c)); err != nil || number == 0 || len(again) != 1 || !slices.Equal(again[c.Number].Windows, c.Windows) || again[c.Number].Node != c.Node {
+					t.Fatalf("chain %+v becomes %+v, %v", c, again, err)
 				}
 			}
 		case kindCheckpoint:
@@ -333,21 +354,47 @@ func BenchmarkReserveSettle(b *testing.B) {
 	b.Run("room", func(b *testing.B) { benchmarkLedger(b, b.TempDir(), nil) })
 }
 
-// BenchmarkDrain is the drainer's share of one request: read, check, decode and make the batch.
+// BenchmarkDrain is the drainer's share of one request: read, check, decode and make the batch. With budgets, as many keys call in turn as
+// it says.
 func BenchmarkDrain(b *testing.B) {
-	k := newBook()
-	l := openedWith(b, Config{Dir: b.TempDir(), Sync: time.Hour}, k, (*os.File).Write)
-	l.record = func(context.Context, store.Batch) error { return nil }
-	fill(b, l, 0, 2000)
-	b.ReportAllocs()
-	for b.Loop() {
-		l.drainer.start(position{})
-		l.drainer.closeFile()
-		if err := l.Flush(b.Context()); err != nil {
-			b.Fatal(err)
-		}
+	for _, c := range []struct {
+		name string
+		keys int
+	}{{"no budgets", 0}, {"one key", 1}, {"100 keys", 100}} {
+		b.Run(c.name, func(b *testing.B) {
+			w := newWorld(b, "")
+			w.organization()
+			budgets := w.four()
+			l := openedWith(b, Config{Dir: b.TempDir(), DB: w.db, Node: "node-1", Sync: time.Hour, Now: w.now}, newBook(), (*os.File).Write)
+			l.record = func(context.Context, store.Batch) error { return nil }
+			var keys [][]*gatehouse.Budget
+			for range c.keys {
+				keys = append(keys, slices.Clone(budgets))
+			}
+			const requests = 2000
+			var h Hold
+			for i := range requests {
+				id := fmt.Sprintf("req_fill_%d", i)
+				r := charge(id)
+				if c.keys > 0 {
+					r = w.request(id, 10, keys[i%c.keys])
+				}
+				if err := l.Reserve(b.Context(), r, &h); err != nil {
+					b.Fatal(err)
+				}
+				settle(b, &h, settlement(id))
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				l.drainer.start(position{})
+				l.drainer.closeFile()
+				if err := l.Flush(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/requests, "ns/request")
+		})
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/2000, "ns/request")
 }
 
 func TestSegmentsArePrivate(t *testing.T) {

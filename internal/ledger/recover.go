@@ -15,6 +15,7 @@ type openHold struct {
 	payload []byte
 	version byte
 	segment uint64
+	chains  chains // of the segment
 }
 
 // recover reads the whole journal, cuts its torn end, and settles what was held and never settled. It leaves the drainer where
@@ -61,6 +62,7 @@ func (l *Ledger) scan(rd *reader, s *segment, open map[string]openHold, from *po
 	}
 	defer f.Close()
 	rd.open(f, 0, s.size)
+	known := chains{}
 	for {
 		rec, err := rd.next()
 		if errors.Is(err, io.EOF) {
@@ -76,12 +78,14 @@ func (l *Ledger) scan(rd *reader, s *segment, open map[string]openHold, from *po
 		switch rec.kind {
 		case kindHeld:
 			if id, err = heldID(rec.payload); err == nil {
-				open[string(id)] = openHold{payload: slices.Clone(rec.payload), version: rec.version, segment: s.number}
+				open[string(id)] = openHold{payload: slices.Clone(rec.payload), version: rec.version, segment: s.number, chains: known}
 			}
 		case kindSettled:
 			if id, err = settledID(rec.payload); err == nil {
 				delete(open, string(id))
 			}
+		case kindChain:
+			err = known.define(rec.payload)
 		case kindCheckpoint:
 			if p, perr := decodeCheckpoint(rec.payload); perr == nil && from.before(p) {
 				*from = p
@@ -102,7 +106,7 @@ func (l *Ledger) settleOpen(open map[string]openHold) error {
 	slices.SortFunc(holds, func(a, b openHold) int { return int(a.segment) - int(b.segment) })
 	j := &l.journal
 	for _, o := range holds {
-		c, err := decodeCharge(o.payload, o.version)
+		c, err := decodeCharge(o.payload, o.version, o.chains)
 		if err != nil {
 			l.cfg.Logger.Error("held record does not decode and cannot be settled", "segment", o.segment, "error", err)
 			continue

@@ -61,7 +61,7 @@ func TestRoomGrows(t *testing.T) {
 		many, start = beginFrame(many, kindHeld)
 		many = endFrame(appendCharge(many, charge(fmt.Sprintf("req_many_%d", i))), start)
 	}
-	if _, err := l.journal.write(many); err != nil {
+	if _, err := l.journal.write(many, nil); err != nil {
 		t.Fatal(err)
 	}
 	settle(t, reserve(t, l, "req_last"), settlement("x"))

@@ -3,9 +3,11 @@ package ledger
 import (
 	"encoding/hex"
 	"reflect"
+	"slices"
 	"testing"
 
 	"gatehouse"
+	"gatehouse/internal/store"
 )
 
 // TestFirstEncoding reads records that a program wrote before videos and training were counted.
@@ -52,5 +54,56 @@ func TestSecondEncoding(t *testing.T) {
 	}
 	if _, err := decodeObject(payload, 2); err == nil {
 		t.Error("a second encoding with more behind it is read")
+	}
+}
+
+// TestFifthEncoding reads a hold and a settlement that say themselves which windows they count in.
+func TestFifthEncoding(t *testing.T) {
+	const charged = "01057265715f3100056f72672d310670726f6a5f31056b65795f3106757365722d31000b636f6d706c6574696f6e73066770742d346f066f70656e616906757073745f" +
+		"31000080a0abfef962d00fe8070000000004746578740c7b227465616d223a2261227d5002066e6f64652d31086275646765745f310612086275646765745f3200feffffff" +
+		"ffffffffff01"
+	const settled = "0a" + charged + "260000000000000014000000000000000000000000003c14087265706f7274656410046d696e6506757365722d31093139322e302e322e31086f70656e" +
+		"61692f31066f70656e616904504f5354142f76312f636861742f636f6d706c6574696f6e73066770742d346f066770742d346f0673657276656400008020c00c1e12900301" +
+		"06757073745f31066770742d346f00067265715f7570900312"
+	checkEncoding(t, 5, charged, settled, nil)
+}
+
+// checkEncoding decodes a hold and its settlement that some version wrote.
+func checkEncoding(t *testing.T, version byte, held, settled string, known chains) {
+	t.Helper()
+	payload := func(text string) []byte {
+		b, err := hex.DecodeString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	windows := []gatehouse.BudgetWindow{{Budget: "budget_1", Start: 3, End: 9}, {Budget: "budget_2", Start: 0, End: 1<<63 - 1}}
+	want := *charge("req_1")
+	want.Bound, want.BoundKnown, want.Labels, want.Source = 40, true, `{"team":"a"}`, "text"
+	c, err := decodeCharge(payload(held), version, known)
+	if err != nil || c.chain == nil || c.chain.Node != "node-1" || !slices.Equal(c.chain.Windows, windows) {
+		t.Fatalf("charge = %+v in %+v, %v", c, c.chain, err)
+	}
+	if c.chain = nil; !reflect.DeepEqual(c, want) {
+		t.Errorf("charge = %+v\nwant     %+v", c, want)
+	}
+	got, err := (&decoder{chains: known}).settled(payload(settled), version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u, s := got.usage, settlement("req_1"); u.ID != "req_1" || u.Units != s.Units || u.Cost != 30 || !u.CostKnown || u.Labels != want.Labels || u.Confidence != s.Confidence {
+		t.Errorf("usage = %+v", *u)
+	}
+	wantCharge := store.Charge{Usage: "req_1", Node: "node-1", Cost: 30, Kept: 10, Windows: windows}
+	if !reflect.DeepEqual(*got.charge, wantCharge) || got.counts != 40 {
+		t.Errorf("charge = %+v, counts %d; want %+v", *got.charge, got.counts, wantCharge)
+	}
+	r := *settlement("req_1").Request
+	r.Attempts = r.Attempts[1:]
+	r.At, r.Organization, r.Project, r.Key, r.Labels = want.At, want.Organization, want.Project, want.Key, want.Labels
+	r.Units, r.Cost, r.CostKnown, r.Confidence = got.request.Units, 30, true, gatehouse.Reported
+	if !reflect.DeepEqual(*got.request, r) {
+		t.Errorf("request = %+v\nwant      %+v", *got.request, r)
 	}
 }

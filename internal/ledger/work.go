@@ -35,10 +35,10 @@ func (l *Ledger) SettleWork(w *gatehouse.Work, o *Outcome) error {
 	c := Charge{
 		RequestID: w.Request, UsageID: w.ID, Organization: w.Organization, Project: w.Project, Key: w.Key, User: w.User, ServiceAccount: w.ServiceAccount,
 		Product: w.Product, Model: w.Model, Dialect: w.Dialect, Upstream: w.Upstream, UpstreamModel: w.UpstreamModel, ServiceTier: w.ServiceTier,
-		Batch: w.Batch, At: w.At, PricedAs: w.PricedAs, Size: w.Size, Quality: w.Quality, Labels: w.Labels, node: w.Node, work: true,
+		Batch: w.Batch, At: w.At, PricedAs: w.PricedAs, Size: w.Size, Quality: w.Quality, Labels: w.Labels, work: true,
 	}
 	if len(w.Budgets) > 0 {
-		c.chain = &budget.Chain{Windows: w.Budgets}
+		c.chain = budget.NewChain(w.Node, w.Budgets)
 	}
 	if o.Part != "" {
 		c.UsageID += "/" + o.Part
@@ -51,7 +51,7 @@ func (l *Ledger) SettleWork(w *gatehouse.Work, o *Outcome) error {
 	c.Bound, c.BoundKnown, s.Bound = w.Bound, w.Bound > 0, o.AtBound
 	l.price(&c, &s)
 	b, start := beginFrame(nil, kindSettled)
-	return l.append(endFrame(appendSettled(b, &c, &s), start))
+	return l.append(endFrame(appendSettled(b, &c, &s), start), c.chain)
 }
 
 // maxBatchModels bounds the models one record of a batch's input keeps.
@@ -67,12 +67,12 @@ func (l *Ledger) KeepBatchInput(in *gatehouse.BatchInput) error {
 		return errors.New("journal a batch's input: it has too many models")
 	}
 	b, start := beginFrame(nil, kindBatchInput)
-	return l.append(endFrame(appendBatchInput(b, in), start))
+	return l.append(endFrame(appendBatchInput(b, in), start), nil)
 }
 
 // append writes one record and waits for the disk where every record does.
-func (l *Ledger) append(b []byte) error {
-	end, err := l.journal.write(b)
+func (l *Ledger) append(b []byte, chain *budget.Chain) error {
+	end, err := l.journal.write(b, chain)
 	if err != nil || l.cfg.Sync > 0 {
 		return err
 	}

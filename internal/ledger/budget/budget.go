@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gatehouse"
@@ -87,13 +88,27 @@ func (w *window) free() gatehouse.NanoUSD { return w.granted - w.spent - w.pendi
 // owed is what the node has spent and holds.
 func (w *window) owed() gatehouse.NanoUSD { return w.spent + w.pending + w.held }
 
-// Chain is the budgets that bind a request, each in the window that the request was made in. It is immutable, and shared by the requests
-// of a key.
+// Chain is the budgets that bind a request, each in the window that the request was made in, and the node whose slices it spends. It is
+// shared by the requests of a key, and immutable but for Segment.
 type Chain struct {
+	Node    string
 	Windows []gatehouse.BudgetWindow
-	windows []*window // the same; none of a chain that was read from a journal
+	// Number is this chain's and no other's in this process, and not 0. The journal's records name the chain by it.
+	Number uint64
+	// Segment is the last of the journal's segments that was told what Number stands for; 0: none. The journal's mutex guards it.
+	Segment uint64
+
+	windows []*window // the same; none of NewChain's
 	from    gatehouse.Millis
 	to      gatehouse.Millis
+}
+
+var lastNumber atomic.Uint64 // of a chain
+
+// NewChain returns a chain of windows that this process holds nothing in, as one that was read from a journal or a database: what counts
+// in it counts there alone.
+func NewChain(node string, windows []gatehouse.BudgetWindow) *Chain {
+	return &Chain{Node: node, Windows: windows, Number: lastNumber.Add(1)}
 }
 
 // maxChains bounds the chains that are kept.
@@ -105,7 +120,8 @@ func (a *Accounts) chain(budgets []*gatehouse.Budget, at gatehouse.Millis) *Chai
 	if c != nil && c.from <= at && at < c.to {
 		return c
 	}
-	c = &Chain{from: -1 << 63, to: 1<<63 - 1}
+	c = NewChain(a.cfg.Node, nil)
+	c.from, c.to = -1<<63, 1<<63-1
 	for _, b := range budgets {
 		w := a.window(b, at)
 		c.windows = append(c.windows, w)
@@ -189,8 +205,8 @@ func (c *Chain) hold(n gatehouse.NanoUSD, at gatehouse.Millis) (lacking *window)
 	return nil
 }
 
-// Settle ends a hold of bound: what of it was spent counts from now on. kept is part of spent. A chain from a journal, whose holds are of
-// an earlier process, counts in the database alone.
+// Settle ends a hold of bound: what of it was spent counts from now on. kept is part of spent. A chain of NewChain's counts in the database
+// alone.
 func (a *Accounts) Settle(c *Chain, bound, spent gatehouse.NanoUSD) {
 	if c == nil || len(c.windows) == 0 {
 		return
