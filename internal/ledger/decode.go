@@ -1,8 +1,10 @@
 package ledger
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
+	"math/bits"
 	"strings"
 	"unicode/utf8"
 
@@ -65,8 +67,9 @@ func (f *fields) longCount() uint64 {
 	return v
 }
 
-func (f *fields) bytes() []byte {
-	n := f.count()
+func (f *fields) bytes() []byte { return f.take(f.count()) }
+
+func (f *fields) take(n uint64) []byte {
 	if n > maxText || n > uint64(len(f.b)) {
 		f.bad, f.b = true, nil
 		return nil
@@ -78,8 +81,22 @@ func (f *fields) bytes() []byte {
 
 // text returns the next string. PostgreSQL stores neither NUL nor text that is not UTF-8; a client may have sent both, and one
 // such record must not stop all that follow it.
-func (f *fields) text() string {
-	raw := f.bytes()
+func (f *fields) text() string { return f.textOf(f.bytes()) }
+
+// same returns the next string, which appendSame wrote; of a version before that, appendText.
+func (f *fields) same(as string, version byte) string {
+	if version < 6 {
+		return f.text()
+	}
+	n := f.count()
+	if n == 0 {
+		f.n++
+		return as
+	}
+	return f.textOf(f.take(n - 1))
+}
+
+func (f *fields) textOf(raw []byte) string {
 	k := f.n
 	f.n++
 	if len(raw) == 0 {
@@ -114,9 +131,20 @@ func storable(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-// units reads what appendUnits wrote, in the encoding of a payload of that version.
+// units reads what appendUnits wrote, in the encoding of a payload of that version, into u, which has none yet.
 func (f *fields) units(u *gatehouse.Units, version byte) {
 	all := unitFields(u)
+	if version >= 6 {
+		some := f.count()
+		if some >= 1<<len(all) {
+			f.bad = true
+			return
+		}
+		for ; some != 0; some &= some - 1 {
+			*all[bits.TrailingZeros64(some)] = f.number()
+		}
+		return
+	}
 	have := all[:]
 	switch {
 	case version < 2:
@@ -187,20 +215,20 @@ func (f *fields) charge(c *Charge, version byte, known chains) uint64 {
 	return n
 }
 
-func (f *fields) decision(r *gatehouse.Request, version byte) {
+func (f *fields) decision(r *gatehouse.Request, c *Charge, version byte) {
 	flags := f.flags()
 	r.Stream = flags&flagStream != 0
 	r.ClientLeft = flags&flagLeft != 0
 	r.ClientRequestID = f.text()
-	r.Owner = f.text()
+	r.Owner = f.same(cmp.Or(c.User, c.ServiceAccount), version)
 	r.IP = f.text()
 	r.UserAgent = f.text()
-	r.Dialect = f.text()
+	r.Dialect = f.same(string(c.Dialect), version)
 	r.Method = f.text()
 	r.Route = f.text()
-	r.Model = f.text()
-	r.Deployment = f.text()
-	r.Rule = f.text()
+	r.Model = f.same(c.Model, version)
+	r.Deployment = f.same(r.Model, version)
+	r.Rule = f.same(RuleServed, version)
 	r.Detail = f.text()
 	if version >= 2 {
 		r.Work = f.text()
@@ -220,8 +248,8 @@ func (f *fields) decision(r *gatehouse.Request, version byte) {
 	r.Attempts = make([]gatehouse.Attempt, n)
 	for i := range r.Attempts {
 		a := &r.Attempts[i]
-		a.Upstream = f.text()
-		a.Model = f.text()
+		a.Upstream = f.same(c.Upstream, version)
+		a.Model = f.same(c.UpstreamModel, version)
 		a.Error = f.text()
 		a.RequestID = f.text()
 		a.Status = int(f.number())
@@ -302,13 +330,13 @@ func (d *decoder) settled(payload []byte, version byte) (settledRecord, error) {
 	if version >= 5 {
 		s.kept = gatehouse.NanoUSD(f.number())
 	}
-	s.Confidence = gatehouse.Confidence(f.text())
+	s.Confidence = gatehouse.Confidence(f.same(string(gatehouse.Reported), version))
 	s.CostKnown = flags&flagCostKnown != 0
 	var r *gatehouse.Request
 	if flags&flagDecision != 0 {
 		r = &slot.request
 		*r = gatehouse.Request{ID: c.RequestID, At: c.At, Organization: c.Organization, Project: c.Project, Key: c.Key, UpstreamModel: c.UpstreamModel, Labels: c.Labels}
-		f.decision(r, version)
+		f.decision(r, &c, version)
 	}
 	var w *gatehouse.Work
 	if flags&flagWork != 0 {
@@ -392,7 +420,7 @@ func decodeRefusal(payload []byte, version byte) (*gatehouse.Request, error) {
 		r.Units = &gatehouse.Units{}
 		f.units(r.Units, version)
 	}
-	f.decision(r, version)
+	f.decision(r, &Charge{}, version)
 	if version >= 5 {
 		r.Labels = f.text()
 	}

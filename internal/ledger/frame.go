@@ -41,7 +41,8 @@ const (
 	// videos and trained tokens to the units, the length of videos to a charge, and the work to a decision;
 	// 3 added what made it to an object; 4 added calls of hosted tools to the units, and size, quality and priced-as to a charge;
 	// 5 added the source of images, labels, the bound and the windows of budgets to a charge, labels to a refusal, what is kept to a
-	// settlement, and what its lines may use at most to a model of a batch's input; 6 has the number of a chain in place of the windows.
+	// settlement, and what its lines may use at most to a model of a batch's input; 6 has the number of a chain in place of
+	// the windows, only the units there are, and does not repeat what is the same as another text.
 	payloadVersion = 6
 	// maxPayload bounds one record, and with it what a damaged length can make a reader load.
 	maxPayload = 1 << 20

@@ -1,7 +1,9 @@
 package ledger
 
 import (
+	"cmp"
 	"encoding/binary"
+	"math/bits"
 	"unicode/utf8"
 
 	"gatehouse"
@@ -12,7 +14,7 @@ import (
 const maxText = 4096
 
 // The payloads below are the fields in the order of the code: strings as a uvarint length and their bytes, integers as
-// zig-zag varints, flags as one byte of bits.
+// zig-zag varints, flags as one byte of bits. A text that is most often the same as another has one more for its length, and 0 where it is.
 
 const (
 	flagReleased  = 1 << 0 // nothing was consumed: no usage row
@@ -30,19 +32,42 @@ const (
 )
 
 func appendText(b []byte, s string) []byte {
-	if len(s) > maxText {
-		cut := maxText
-		for cut > maxText-utf8.UTFMax && !utf8.RuneStart(s[cut]) {
-			cut--
-		}
-		s = s[:cut]
-	}
+	s = clipped(s)
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
+// appendSame appends a text that most often is one the reader has already, and then takes a byte.
+func appendSame(b []byte, s, as string) []byte {
+	if s == as {
+		return append(b, 0)
+	}
+	s = clipped(s)
+	return append(binary.AppendUvarint(b, uint64(len(s))+1), s...)
+}
+
+func clipped(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	cut := maxText
+	for cut > maxText-utf8.UTFMax && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut]
+}
+
+// appendUnits appends which units there are, a bit for each, and how many of those.
 func appendUnits(b []byte, u *gatehouse.Units) []byte {
-	for _, n := range unitFields(u) {
-		b = binary.AppendVarint(b, *n)
+	fields := unitFields(u)
+	some := uint64(0)
+	for i, n := range fields {
+		if *n != 0 {
+			some |= 1 << i
+		}
+	}
+	b = binary.AppendUvarint(b, some)
+	for ; some != 0; some &= some - 1 {
+		b = binary.AppendVarint(b, *fields[bits.TrailingZeros64(some)])
 	}
 	return b
 }
@@ -119,9 +144,9 @@ func appendSettled(b []byte, c *Charge, s *Settlement) []byte {
 	b = appendUnits(b, &s.Units)
 	b = binary.AppendVarint(b, int64(s.Cost))
 	b = binary.AppendVarint(b, int64(s.kept))
-	b = appendText(b, string(s.Confidence))
+	b = appendSame(b, string(s.Confidence), string(gatehouse.Reported))
 	if s.Request != nil {
-		b = appendDecision(b, s.Request)
+		b = appendDecision(b, s.Request, c)
 	}
 	if s.Work != nil {
 		b = appendWork(b, s.Work)
@@ -130,7 +155,7 @@ func appendSettled(b []byte, c *Charge, s *Settlement) []byte {
 }
 
 // appendDecision appends what a request's explain record says beyond its charge.
-func appendDecision(b []byte, r *gatehouse.Request) []byte {
+func appendDecision(b []byte, r *gatehouse.Request, c *Charge) []byte {
 	var flags byte
 	if r.Stream {
 		flags |= flagStream
@@ -140,15 +165,15 @@ func appendDecision(b []byte, r *gatehouse.Request) []byte {
 	}
 	b = append(b, flags)
 	b = appendText(b, r.ClientRequestID)
-	b = appendText(b, r.Owner)
+	b = appendSame(b, r.Owner, cmp.Or(c.User, c.ServiceAccount))
 	b = appendText(b, r.IP)
 	b = appendText(b, r.UserAgent)
-	b = appendText(b, r.Dialect)
+	b = appendSame(b, r.Dialect, string(c.Dialect))
 	b = appendText(b, r.Method)
 	b = appendText(b, r.Route)
-	b = appendText(b, r.Model)
-	b = appendText(b, r.Deployment)
-	b = appendText(b, r.Rule)
+	b = appendSame(b, r.Model, c.Model)
+	b = appendSame(b, r.Deployment, r.Model)
+	b = appendSame(b, r.Rule, RuleServed)
 	b = appendText(b, r.Detail)
 	b = appendText(b, r.Work)
 	for _, n := range decisionNumbers(r) {
@@ -159,8 +184,8 @@ func appendDecision(b []byte, r *gatehouse.Request) []byte {
 	b = binary.AppendUvarint(b, uint64(len(attempts)))
 	for i := range attempts {
 		a := &attempts[i]
-		b = appendText(b, a.Upstream)
-		b = appendText(b, a.Model)
+		b = appendSame(b, a.Upstream, c.Upstream)
+		b = appendSame(b, a.Model, c.UpstreamModel)
 		b = appendText(b, a.Error)
 		b = appendText(b, a.RequestID)
 		b = binary.AppendVarint(b, int64(a.Status))
@@ -197,7 +222,7 @@ func appendRefusal(b []byte, r *gatehouse.Request) []byte {
 	if r.Units != nil {
 		b = appendUnits(b, r.Units)
 	}
-	return appendText(appendDecision(b, r), r.Labels)
+	return appendText(appendDecision(b, r, &Charge{}), r.Labels)
 }
 
 // appendObject is the payload of own and disown records.

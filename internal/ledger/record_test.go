@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,6 +98,11 @@ func TestRecords(t *testing.T) {
 		anyOf(t, reflect.ValueOf(&s.Units).Elem())
 		anyOf(t, reflect.ValueOf(&s.Confidence).Elem())
 		s.Cost = gatehouse.NanoUSD(rapid.Int64().Draw(t, "cost"))
+		if rapid.Bool().Draw(t, "same") { // as most are
+			r.Owner, r.Dialect, r.Model, r.Deployment, r.Rule = cmp.Or(c.User, c.ServiceAccount), string(c.Dialect), c.Model, c.Model, RuleServed
+			r.Attempts[0].Upstream, r.Attempts[0].Model, s.Confidence = c.Upstream, c.UpstreamModel, gatehouse.Reported
+			s.Units = gatehouse.Units{Output: s.Units.Output}
+		}
 		c.RequestID += "x" // never empty
 		b := appendSettled(nil, &c, &s)
 		got, err := (&decoder{chains: known}).settled(b, payloadVersion)
