@@ -92,7 +92,7 @@ type Capture struct {
 	// TextBytes is the size of the text that the model wrote, as it stands in the JSON, escapes included.
 	TextBytes int64
 
-	counts [counts]int
+	counts [counts]int32
 	found  [slots]piece
 	buf    []byte // the captured values, one after another
 	made   []made
@@ -145,7 +145,8 @@ const (
 	keepWord    keeping = 1 << 2
 )
 
-type piece struct{ start, end int }
+// piece is a part of what was kept, which is far smaller than 2 GiB: so short, they are half of what a Reset clears.
+type piece struct{ start, end int32 }
 
 type made struct {
 	piece
@@ -160,7 +161,7 @@ type open struct {
 // Reset forgets everything.
 func (c *Capture) Reset() {
 	buf, made := c.buf[:0], c.made[:0]
-	c.Want, c.TextBytes, c.counts, c.found = 0, 0, [counts]int{}, [slots]piece{}
+	c.Want, c.TextBytes, c.counts, c.found = 0, 0, [counts]int32{}, [slots]piece{}
 	c.state, c.odd, c.value, c.done, c.text, c.keep = between, false, false, false, false, keepNothing
 	c.keyLen, c.depth, c.skip, c.next = 0, 0, 0, nil
 	c.buf, c.made = buf, made
@@ -195,7 +196,7 @@ func (c *Capture) Text(s Slot) string {
 const maxRemembered = 64
 
 // Count returns how often something occurred.
-func (c *Capture) Count(n Count) int { return c.counts[n] }
+func (c *Capture) Count(n Count) int { return int(c.counts[n]) }
 
 // Complete reports whether a whole JSON value has been read.
 func (c *Capture) Complete() bool { return c.done }
@@ -235,30 +236,11 @@ func (c *Capture) Write(p []byte) (int, error) {
 	for i := 0; i < len(p) && !c.done; {
 		switch c.state {
 		case between:
-			b := p[i]
-			switch b {
-			case ' ', '\t', '\r', '\n', ',':
+			if i = c.values(p, i); i < len(p) && !c.done && c.state == between {
+				from = i
+				c.begin(p[i])
 				i++
-				continue
-			case ':':
-				c.value = true
-				i++
-				continue
-			case '}', ']':
-				i++
-				if c.depth > 0 {
-					c.depth--
-				}
-				c.ended()
-				continue
 			}
-			if b == '"' && c.depth > 0 && !c.stack[c.depth-1].array && !c.value {
-				i = c.beginKey(p, i+1)
-				continue
-			}
-			from = i
-			c.begin(b)
-			i++
 		case inKey:
 			end, closed := c.stringEnd(p, i)
 			c.addKey(p[i:end])
@@ -321,61 +303,135 @@ func (c *Capture) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// beginKey reads the key whose first byte is p[i] and returns the offset behind what it read: the key and its colon, or only the
-// opening quote when the key does not end in p or has a backslash.
-func (c *Capture) beginKey(p []byte, i int) int {
-	end := near(p, i)
-	if end == len(p) || p[end] != '"' {
-		c.state, c.keyLen = inKey, 0
-		return i
+// values reads keys and values that p holds whole, from p[i] on, and what is between them. It returns where it stopped: at the end of
+// p or of the answer, inside a key, or at a value that goes on beyond p. Most answers come in one piece, and are read here alone.
+func (c *Capture) values(p []byte, i int) int {
+	var top open
+	if c.depth > 0 {
+		top = c.stack[c.depth-1]
 	}
-	c.next = c.stack[c.depth-1].node.find(p[i:end])
-	end++
-	if end < len(p) && p[end] == ':' {
-		c.value = true
-		end++
+	for i < len(p) {
+		b := p[i]
+		switch b {
+		case ' ', '\t', '\r', '\n', ',':
+			i++
+			continue
+		case ':':
+			c.value = true
+			i++
+			continue
+		case '}', ']':
+			i++
+			if c.depth > 0 {
+				c.depth--
+			}
+			if c.ended(); c.done {
+				return i
+			}
+			top = c.stack[c.depth-1]
+			continue
+		}
+		if b == '"' && c.depth > 0 && !top.array && !c.value {
+			i++
+			end := near(p, i)
+			if end == len(p) || p[end] != '"' { // it goes on beyond p, has a backslash or is long
+				c.state, c.keyLen = inKey, 0
+				return i
+			}
+			c.next = top.node.find(p[i:end])
+			if i = end + 1; i < len(p) && p[i] == ':' {
+				c.value = true
+				i++
+			}
+			continue
+		}
+
+		n := c.coming()
+		if c.opens(n, b) {
+			c.meet(n, b)
+			c.push(n, b)
+			top = c.stack[c.depth-1]
+			i++
+			continue
+		}
+		end := valueEnd(p, i)
+		if end < 0 {
+			return i
+		}
+		if n == nil {
+			c.ended()
+		} else {
+			c.meet(n, b)
+			if c.text {
+				c.TextBytes += int64(end-i) - 2
+			}
+			c.finish(p[i:end])
+		}
+		if i = end; c.done {
+			return i
+		}
 	}
-	return end
+	return i
 }
 
-// begin starts the value whose first byte is b.
+// begin starts the value whose first byte is b, which goes on beyond what has been read.
 func (c *Capture) begin(b byte) {
-	n := root
-	if c.depth > 0 {
-		n = c.next
-		if top := c.stack[c.depth-1]; top.array {
-			n = top.node.elem
-		}
-	}
-	c.text = false
-	if n != nil {
-		if n.counts {
-			c.counts[n.count]++
-		}
-		c.keep = n.keep
-		if c.keep&keepMade != 0 && (n.made&c.Want == 0 || b != '"' || len(c.made) >= maxMade) {
-			c.keep &^= keepMade
-		}
-		if b != '"' {
-			c.keep &^= keepWord
-		}
-		if c.keep != keepNothing {
-			c.place, c.start = n, len(c.buf)
-		}
-		c.text = n.text && b == '"'
-	}
+	n := c.coming()
+	c.meet(n, b)
 	switch {
 	case b == '"':
 		c.state, c.odd = inString, false
 	case b != '{' && b != '[':
 		c.state = inScalar
-	case n != nil && c.keep == keepNothing && c.depth < maxDepth && (b == '{' && n.object || b == '[' && n.elem != nil):
-		c.stack[c.depth] = open{n, b == '['}
-		c.depth++
-		c.value, c.next = false, nil
+	case c.opens(n, b):
+		c.push(n, b)
 	default:
 		c.state, c.skip = inSkipped, 1
 	}
+}
+
+// coming returns the place of the value that comes next, nil when it is none.
+func (c *Capture) coming() *node {
+	if c.depth == 0 {
+		return root
+	}
+	if top := &c.stack[c.depth-1]; top.array {
+		return top.node.elem
+	}
+	return c.next
+}
+
+// meet counts the value whose first byte is b, and says what is to be kept of it.
+func (c *Capture) meet(n *node, b byte) {
+	c.text = false
+	if n == nil {
+		return
+	}
+	if n.counts {
+		c.counts[n.count]++
+	}
+	c.text = n.text && b == '"'
+	if c.keep = n.keep; c.keep == keepNothing {
+		return
+	}
+	if c.keep&keepMade != 0 && (n.made&c.Want == 0 || b != '"' || len(c.made) >= maxMade) {
+		c.keep &^= keepMade
+	}
+	if b != '"' {
+		c.keep &^= keepWord
+	}
+	c.place, c.start = n, len(c.buf)
+}
+
+// opens reports whether the value whose first byte is b is a container to be followed: of those that are kept none is.
+func (c *Capture) opens(n *node, b byte) bool {
+	return n != nil && (b == '{' && n.keys != nil || b == '[' && n.elem != nil) && n.keep&keepSlot == 0 && c.depth < maxDepth
+}
+
+func (c *Capture) push(n *node, b byte) {
+	c.stack[c.depth] = open{n, b == '['}
+	c.depth++
+	c.value, c.next = false, nil
 }
 
 // finish ends a value; last is what of it was not yet kept.
@@ -383,7 +439,7 @@ func (c *Capture) finish(last []byte) {
 	if c.keep != keepNothing {
 		c.add(last)
 	}
-	at := piece{c.start, len(c.buf)}
+	at := piece{int32(c.start), int32(len(c.buf))}
 	if c.keep&keepSlot != 0 {
 		c.found[c.place.slot] = at
 	}
@@ -391,7 +447,7 @@ func (c *Capture) finish(last []byte) {
 		c.made = append(c.made, made{at, c.place.made})
 	}
 	if c.keep&keepWord != 0 {
-		if n, ok := c.place.words[string(c.buf[at.start:at.end])]; ok {
+		if n, ok := wordLists[c.place.words][string(c.buf[at.start:at.end])]; ok {
 			c.counts[n]++
 		}
 		c.buf = c.buf[:at.start] // no place that counts words keeps them
@@ -432,14 +488,20 @@ func (c *Capture) addKey(part []byte) {
 }
 
 // stringEnd returns the offset of the quote that ends the string going on at p[i], or len(p) and false when it goes on beyond p.
-// Only backslashes in front of a quote matter, so that long strings pass at the speed of IndexByte.
-func (c *Capture) stringEnd(p []byte, i int) (int, bool) {
+func (c *Capture) stringEnd(p []byte, i int) (end int, closed bool) {
 	if c.odd {
-		c.odd = false
 		i++
 	}
+	end, c.odd = quote(p, i)
+	return end, end < len(p)
+}
+
+// quote returns the offset of the quote that ends the string going on at p[i], or len(p) when it goes on beyond p, and then
+// whether the byte behind p is escaped. Only backslashes in front of a quote matter, so that long strings pass at the speed of
+// IndexByte.
+func quote(p []byte, i int) (end int, odd bool) {
 	if end := near(p, i); end < len(p) && p[end] == '"' {
-		return end, true
+		return end, false
 	}
 	for {
 		n := bytes.IndexByte(p[i:], '"')
@@ -452,14 +514,49 @@ func (c *Capture) stringEnd(p []byte, i int) (int, bool) {
 			slashes++
 		}
 		if n < 0 {
-			c.odd = slashes&1 == 1
-			return end, false
+			return end, slashes&1 == 1
 		}
 		if slashes&1 == 0 {
-			return end, true
+			return end, false
 		}
 		i = end + 1
 	}
+}
+
+// valueEnd returns the offset behind the value that begins at p[i], or -1 when p may not hold all of it.
+func valueEnd(p []byte, i int) int {
+	switch p[i] {
+	case '"':
+		if end, _ := quote(p, i+1); end < len(p) {
+			return end + 1
+		}
+		return -1
+	case '{', '[':
+		return containerEnd(p, i)
+	}
+	for i++; i < len(p); i++ {
+		if ends[p[i]] {
+			return i
+		}
+	}
+	return -1
+}
+
+// containerEnd returns the offset behind the object or array that begins at p[i], or -1 when it goes on beyond p.
+func containerEnd(p []byte, i int) int {
+	for depth := 0; i < len(p); i++ {
+		switch p[i] {
+		case '"':
+			i, _ = quote(p, i+1)
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return -1
 }
 
 // near returns the offset of the first quote or backslash from p[i] on, or one without them that it stopped at: it looks at some

@@ -43,18 +43,43 @@ func Extract(shape Shape, usageJSON []byte) (gatehouse.Units, bool) {
 	if shape == None || len(usageJSON) == 0 || usageJSON[0] != '{' {
 		return gatehouse.Units{}, false
 	}
-	r := reader{ok: true}
-	if !r.totals.plain(usageJSON) {
-		if !gjson.ValidBytes(usageJSON) {
-			return gatehouse.Units{}, false
-		}
-		r.totals.general(usageJSON)
+	var p plain
+	if p.read(usageJSON) {
+		return p.units(shape)
 	}
+	return general(shape, usageJSON)
+}
+
+// ofPrompt reports whether an answer of a shape calls its totals prompt_tokens and completion_tokens first. A server that speaks
+// both generations says each in its own place.
+func ofPrompt(shape Shape) bool {
+	return shape == Chat || shape == Completions || shape == Embeddings || shape == Run
+}
+
+// oneKind completes the units of a shape that answers in one kind only and says so nowhere else.
+func oneKind(shape Shape, u *gatehouse.Units) {
+	switch shape {
+	case Images:
+		u.OutputImage = u.Output
+	case Speech:
+		u.OutputAudio = u.Output
+	}
+}
+
+// general reads a usage object however it is written. It stands apart, so that what it needs of the stack is cleared for those alone
+// that are not plain.
+//
+//go:noinline
+func general(shape Shape, usageJSON []byte) (gatehouse.Units, bool) {
+	if !gjson.ValidBytes(usageJSON) {
+		return gatehouse.Units{}, false
+	}
+	r := reader{ok: true}
+	r.totals.read(usageJSON)
 	var u gatehouse.Units
-	switch shape { // a server that speaks both generations says each in its own place
-	case Chat, Completions, Embeddings, Run:
+	if ofPrompt(shape) {
 		u.Input, u.Output = r.first("prompt_tokens", "input_tokens"), r.first("completion_tokens", "output_tokens")
-	default:
+	} else {
 		u.Input, u.Output = r.first("input_tokens", "prompt_tokens"), r.first("output_tokens", "completion_tokens")
 	}
 	if r.found == 0 {
@@ -85,13 +110,8 @@ func Extract(shape Shape, usageJSON []byte) (gatehouse.Units, bool) {
 	u.OutputText = r.part(out, "text_tokens", u.Output)
 	u.OutputAudio = r.part(out, "audio_tokens", u.Output)
 	u.OutputImage = r.part(out, "image_tokens", u.Output)
-	if out == nil { // these two answer in one kind only, and say so nowhere else
-		switch shape {
-		case Images:
-			u.OutputImage = u.Output
-		case Speech:
-			u.OutputAudio = u.Output
-		}
+	if out == nil {
+		oneKind(shape, &u)
 	}
 	if !r.ok || r.found == 0 {
 		return gatehouse.Units{}, false
@@ -159,9 +179,11 @@ type reader struct {
 // members are what an object holds, read once: to look each name up in the text would read it a score of times. Of those beyond
 // sixteen, which no usage has, none is seen.
 type members struct {
-	list [16]member
+	list [maxMembers]member
 	n    int
 }
+
+const maxMembers = 16
 
 // member is a name and its value as they are written. Both are parts of what was read.
 type member struct {
@@ -176,13 +198,6 @@ func (m member) isObject() bool { return m.kind == gjson.JSON && m.raw[0] == '{'
 
 // read takes the members of an object that is known to be valid.
 func (m *members) read(object []byte) {
-	if !m.plain(object) {
-		m.general(object)
-	}
-}
-
-// general takes the members of a valid object, however it is written.
-func (m *members) general(object []byte) {
 	m.n = 0
 	gjson.ParseBytes(object).ForEach(func(key, value gjson.Result) bool {
 		m.list[m.n] = member{[]byte(key.Str), []byte(value.Raw), value.Type}
