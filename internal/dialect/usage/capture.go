@@ -545,12 +545,13 @@ func valueEnd(p []byte, i int) int {
 // containerEnd returns the offset behind the object or array that begins at p[i], or -1 when it goes on beyond p.
 func containerEnd(p []byte, i int) int {
 	for depth := 0; i < len(p); i++ {
-		switch p[i] {
-		case '"':
+		switch b := p[i]; {
+		case !structural[b]:
+		case b == '"':
 			i, _ = quote(p, i+1)
-		case '{', '[':
+		case b == '{' || b == '[':
 			depth++
-		case '}', ']':
+		default:
 			if depth--; depth == 0 {
 				return i + 1
 			}
