@@ -6,6 +6,8 @@ import (
 	"math/bits"
 
 	"github.com/tidwall/gjson"
+
+	"gatehouse"
 )
 
 // maxValue is the size in bytes up to which a captured value is kept; a longer one counts as absent.
@@ -115,6 +117,10 @@ type Capture struct {
 	keep  keeping
 	start int // its beginning in buf
 	key   [maxKey]byte
+
+	// read is what the usage at readAt says, when it is plain and came whole: to find its end takes as long as to read it.
+	read   plain
+	readAt piece
 }
 
 const (
@@ -161,7 +167,7 @@ type open struct {
 // Reset forgets everything.
 func (c *Capture) Reset() {
 	buf, made := c.buf[:0], c.made[:0]
-	c.Want, c.TextBytes, c.counts, c.found = 0, 0, [counts]int32{}, [slots]piece{}
+	c.Want, c.TextBytes, c.counts, c.found, c.readAt = 0, 0, [counts]int32{}, [slots]piece{}, piece{}
 	c.state, c.odd, c.value, c.done, c.text, c.keep = between, false, false, false, false, keepNothing
 	c.keyLen, c.depth, c.skip, c.next = 0, 0, 0, nil
 	c.buf, c.made = buf, made
@@ -194,6 +200,14 @@ func (c *Capture) Text(s Slot) string {
 
 // maxRemembered is the longest text that is remembered, quotes included.
 const maxRemembered = 64
+
+// units returns what the slot of usage says.
+func (c *Capture) units(shape Shape) (gatehouse.Units, bool) {
+	if at := c.found[Usage]; at.end != 0 && at == c.readAt && shape != None {
+		return c.read.units(shape)
+	}
+	return Extract(shape, c.Get(Usage))
+}
 
 // Count returns how often something occurred.
 func (c *Capture) Count(n Count) int { return int(c.counts[n]) }
@@ -354,7 +368,14 @@ func (c *Capture) values(p []byte, i int) int {
 			i++
 			continue
 		}
-		end := valueEnd(p, i)
+		end, read := 0, false
+		if b == '{' && n != nil && n.keep&keepSlot != 0 && n.slot == Usage {
+			c.read, c.readAt = plain{}, piece{}
+			end, read = c.read.object(p, i, 0)
+		}
+		if !read {
+			end = valueEnd(p, i)
+		}
 		if end < 0 {
 			return i
 		}
@@ -366,6 +387,9 @@ func (c *Capture) values(p []byte, i int) int {
 				c.TextBytes += int64(end-i) - 2
 			}
 			c.finish(p[i:end])
+			if read {
+				c.readAt = c.found[Usage]
+			}
 		}
 		if i = end; c.done {
 			return i
@@ -563,7 +587,6 @@ func containerEnd(p []byte, i int) int {
 // near returns the offset of the first quote or backslash from p[i] on, or one without them that it stopped at: it looks at some
 // forty bytes, since most strings of a stream are short, eight at a time.
 func near(p []byte, i int) int {
-	const ones, highs, quotes, slashes = 0x0101010101010101, 0x8080808080808080, 0x2222222222222222, 0x5c5c5c5c5c5c5c5c
 	for range 5 {
 		if len(p)-i < 8 {
 			for i < len(p) && p[i] != '"' && p[i] != '\\' {
@@ -571,14 +594,22 @@ func near(p []byte, i int) int {
 			}
 			return i
 		}
-		x := binary.LittleEndian.Uint64(p[i:])
-		q, s := x^quotes, x^slashes
-		if m := ((q-ones)&^q | (s-ones)&^s) & highs; m != 0 { // its lowest mark is exact
+		if m := marks(binary.LittleEndian.Uint64(p[i:])); m != 0 {
 			return i + bits.TrailingZeros64(m)>>3
 		}
 		i += 8
 	}
 	return i
+}
+
+// Eight bytes at a time: each byte of one word.
+const ones, highs, quotes, slashes, spaces = 0x0101010101010101, 0x8080808080808080, 0x2222222222222222, 0x5c5c5c5c5c5c5c5c, 0x2020202020202020
+
+// marks sets the high bit of each byte of x that is a quote or a backslash. Its lowest mark is exact; marks above it may be false,
+// because a borrow runs upwards.
+func marks(x uint64) uint64 {
+	q, s := x^quotes, x^slashes
+	return ((q-ones)&^q | (s-ones)&^s) & highs
 }
 
 // ends are the bytes that end a number or literal; structural those that matter inside what is skipped.

@@ -1,6 +1,11 @@
 package usage
 
-import "gatehouse"
+import (
+	"encoding/binary"
+	"math/bits"
+
+	"gatehouse"
+)
 
 // plain is what a usage object says that is written as providers write it: names and texts without escapes, none twice, whole and
 // decimal numbers, objects of such in it. It is read and validated in one pass, without a table of members: that would be larger
@@ -302,7 +307,16 @@ func plainText(b []byte, i int) (end int, ok bool) {
 	if i >= len(b) || b[i] != '"' {
 		return 0, false
 	}
-	for i++; i < len(b) && b[i] >= ' ' && b[i] != '\\' && b[i] < 0x80; i++ {
+	i++
+	for len(b)-i >= 8 {
+		x := binary.LittleEndian.Uint64(b[i:])
+		if m := (marks(x) | (x-spaces)&^x | x) & highs; m != 0 { // its lowest mark is exact
+			i += bits.TrailingZeros64(m) >> 3
+			return i + 1, b[i] == '"'
+		}
+		i += 8
+	}
+	for ; i < len(b) && b[i] >= ' ' && b[i] != '\\' && b[i] < 0x80; i++ {
 		if b[i] == '"' {
 			return i + 1, true
 		}
@@ -332,7 +346,7 @@ func plainNumber(b []byte, i int) (end int, ok bool) {
 
 // space returns the offset of the first byte from b[i] on that is no white space.
 func space(b []byte, i int) int {
-	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
+	for i < len(b) && b[i] <= ' ' && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
 		i++
 	}
 	return i

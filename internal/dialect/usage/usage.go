@@ -122,7 +122,7 @@ func general(shape Shape, usageJSON []byte) (gatehouse.Units, bool) {
 // Of returns what a whole answer that went through c counted: its usage, its images, its seconds of audio and its calls of hosted
 // tools. It reports false when the answer says nothing. Models that are paid by the image report no tokens; then Images stands alone.
 func Of(shape Shape, c *Capture) (gatehouse.Units, bool) {
-	u, ok := Extract(shape, c.Get(Usage))
+	u, ok := c.units(shape)
 	switch shape {
 	case Chat:
 		if ok {
