@@ -12,6 +12,63 @@ import (
 	"gatehouse/internal/dialect/strictjson"
 )
 
+// wide is a list of fields as long as those of a chat are.
+var wide = func() *strictjson.Spec {
+	var fields []strictjson.Field
+	for _, path := range strings.Fields(`model stream stream_options stream_options.include_usage stream_options.include_obfuscation **.metadata
+		**.tools[].type **.file_id **.image_url **.image_url.url **.file_data **.file_url messages **.input_audio.data max_tokens
+		max_completion_tokens n service_tier prompt_cache_key store tools tools[].type modalities web_search_options prediction data_sources
+		moderation.model messages[].audio.id audio.voice audio.voice.id`) {
+		fields = append(fields, strictjson.Field{Path: path, Kinds: strictjson.String | strictjson.Number | strictjson.Bool | strictjson.Null | strictjson.Object | strictjson.Array})
+	}
+	return strictjson.NewSpec(fields...)
+}()
+
+// prose returns a request of a size that asks one plain question.
+func prose(size int) []byte {
+	b := []byte(`{"model":"gpt-4o-mini","max_tokens":256,"temperature":0.7,"messages":[{"role":"system","content":"You are a careful assistant."},{"role":"user","content":"`)
+	const words = "Explain in plain words how the keeper of a gate knows whom to let in, and why. "
+	for len(b)+len(words) < size {
+		b = append(b, words...)
+	}
+	return append(b, `"}]}`...)
+}
+
+// BenchmarkScanWide measures the scan of a request as most are, after other memory was touched, as the rest of a request does. Walk
+// is the share of that, to be taken off.
+func BenchmarkScanWide(b *testing.B) {
+	body, other := prose(2<<10), make([]byte, 64<<10)
+	var r strictjson.Result
+	walk := func() {
+		for i := 0; i < len(other); i += 64 {
+			other[i]++
+		}
+	}
+	scan := func(b *testing.B) {
+		if err := strictjson.Scan(body, wide, &r); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("Warm", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			scan(b)
+		}
+	})
+	b.Run("Cold", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			walk()
+			scan(b)
+		}
+	})
+	b.Run("Walk", func(b *testing.B) {
+		for b.Loop() {
+			walk()
+		}
+	})
+}
+
 // BenchmarkScan measures our scan beside jsontext over the same bodies.
 func BenchmarkScan(b *testing.B) {
 	bodies := []struct {

@@ -18,18 +18,38 @@ const (
 
 // Eight bytes at a time: each byte of one word.
 const (
-	ones      = 0x0101010101010101
-	highs     = ones << 7
-	quotes    = ones * '"'
-	slashes   = ones * '\\'
-	spaceBars = ones * ' '
+	ones    = 0x0101010101010101
+	highs   = ones << 7
+	slashes = ones * '\\'
 )
 
 // special marks the bytes of x at which a string needs a look: a quote, a backslash, a control character or one above 0x7F. The
 // lowest mark is exact; marks above it may be false, because a borrow runs upwards.
-func special(x uint64) uint64 {
-	q, s := x^quotes, x^slashes
-	return ((q-ones)&^q | (s-ones)&^s | (x-spaceBars)&^x | x) & highs
+//
+// A byte below its subtrahend borrows, which sets its high bit. With bit 1 turned over, a quote is a space, and what then is at most
+// a space was a quote or a control character: one subtraction finds both. Bytes above 0x7F are marked as they are, whatever the
+// differences say of them.
+func special(x uint64) uint64 { return touched(x) & highs }
+
+// touched is special with what else the bits of each byte hold.
+func touched(x uint64) uint64 {
+	low := (x ^ ones*2) - ones*(' '+1)
+	slash := (x ^ slashes) - ones
+	return low | slash | x
+}
+
+// run returns the offset behind the blocks of 32 bytes from b[i] on in which nothing needs a look.
+func run(b []byte, i int) int {
+	for len(b)-i >= 32 {
+		w := b[i : i+32 : i+32]
+		m := touched(binary.LittleEndian.Uint64(w[0:8])) | touched(binary.LittleEndian.Uint64(w[8:16])) |
+			touched(binary.LittleEndian.Uint64(w[16:24])) | touched(binary.LittleEndian.Uint64(w[24:32]))
+		if m&highs != 0 {
+			break
+		}
+		i += 32
+	}
+	return i
 }
 
 // scanString reads the string whose first byte is b[i] and returns the offset of its closing quote, or with bad set the offset
@@ -48,7 +68,7 @@ func scanString(b []byte, i int) (int, stringFlags) {
 			m2 := special(binary.LittleEndian.Uint64(w[16:24]))
 			m3 := special(binary.LittleEndian.Uint64(w[24:32]))
 			if m1|m2|m3 == 0 {
-				i += 32
+				i = run(b, i+32)
 				continue
 			}
 			switch {

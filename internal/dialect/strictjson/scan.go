@@ -251,15 +251,21 @@ func (r *Result) match(s *state, key []byte, flags stringFlags) (at int, exact b
 	if flags != 0 {
 		return r.matchOdd(s, key, flags)
 	}
-	if len(key) == 0 || len(key) > maxName || s.filter[key[0]&31]>>len(key)&1 == 0 {
+	if len(key) == 0 || len(key) > maxName {
 		return -1, false
 	}
-	for n := range s.names {
+	letter := key[0] & 31
+	if s.filter[letter]>>len(key)&1 == 0 {
+		return -1, false
+	}
+	for n := int(s.first[letter]); n < int(s.first[letter+1]); n++ {
 		name := s.names[n].name
-		if len(name) != len(key) || !foldASCII(key, name) {
-			continue
+		if string(key) == name {
+			return n, true
 		}
-		return n, string(key) == name
+		if len(name) == len(key) && foldASCII(key, name) {
+			return n, false
+		}
 	}
 	return -1, false
 }

@@ -309,3 +309,20 @@ func upload(size int) []byte {
 	return []byte(`{"model":"gpt-4o","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,` +
 		strings.Repeat("iVBORw0KGgoAAAANSUhEUgAA", size/24) + `"}}]}]}`)
 }
+
+// TestScanEveryByte holds that each byte is seen at each place of a long string, of which eight and more are looked at together.
+func TestScanEveryByte(t *testing.T) {
+	const key, size = `{"x":"`, 150
+	body := []byte(key + strings.Repeat("a", size) + `"}`)
+	var r strictjson.Result
+	for at := len(key); at < len(key)+size; at++ {
+		for c := range 256 {
+			body[at] = byte(c)
+			refuse := c < ' ' || c == '"' || c == '\\' || c > '~'+1 // \a is no escape
+			if err := strictjson.Scan(body, chat, &r); (err != nil) != refuse {
+				t.Errorf("byte %#x at %d: got %v, want it refused: %v", c, at, err, refuse)
+			}
+		}
+		body[at] = 'a'
+	}
+}

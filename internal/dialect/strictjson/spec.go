@@ -75,8 +75,9 @@ type Spec struct {
 // state is what can be read inside one container: a state of the automaton that NewSpec builds from all paths at once, so that
 // the scan follows one pointer per level however many paths there are.
 type state struct {
-	names  []edge
+	names  []edge     // ordered by their first letters
 	filter [32]uint64 // by the first letter, case folded: the lengths of the names that begin with it
+	first  [33]uint8  // by the first letter: where in names those begin
 	elem   edge       // for every element, when the container is an array
 	other  *state     // for every key that is not in names; nil when nothing below it can be read
 }
@@ -184,9 +185,14 @@ func (b *builder) state(places []place) *state {
 	s.elem = b.edge(places, "")
 	for _, name := range b.names(places) {
 		e := b.edge(places, step(name))
-		s.filter[name[0]&31] |= 1 << len(name)
+		letter := name[0] & 31
+		s.filter[letter] |= 1 << len(name)
+		for next := letter + 1; int(next) < len(s.first); next++ {
+			s.first[next]++
+		}
 		s.names = append(s.names, e)
 	}
+	slices.SortStableFunc(s.names, func(x, y edge) int { return int(x.name[0]&31) - int(y.name[0]&31) })
 	if len(s.names) > 64 {
 		panic("strictjson: more than 64 names in one object")
 	}
