@@ -11,24 +11,20 @@ import (
 
 // chains is what the numbers of one segment stand for.
 //
-// Most requests of a key count in the same windows of budgets, which take more bytes than much of what else a record says. So a record
-// names them by a number, [budget.Chain.Number], and the segment says once what that is: in a record of kindChain, written together with
-// the first record that needs it. A number means nothing outside of its segment: a hold and its settlement may lie in two, and name what is
-// the same by two numbers, as two processes do. A chain that nothing names is harmless. A record that names one its segment does not have
-// does not decode.
+// Most requests of a key count in the same windows of budgets, which would be a third of what their records say. So a record names them by
+// a number, [budget.Chain.Number], and its segment says once what that is: in a record of kindChain, written together with the first record
+// that needs it. A number means nothing outside of its segment, whose process gave it: a hold and its settlement may lie in two segments,
+// and each finds its chain in its own. A chain that nothing names is harmless. A record that names one its segment does not have does not
+// decode.
 type chains map[uint64]*budget.Chain
 
 // appendChain is the payload of a chain's record.
 func appendChain(b []byte, c *budget.Chain) []byte {
 	b = binary.AppendUvarint(b, c.Number)
 	b = appendText(b, c.Node)
-	return appendWindows(b, c.Windows)
-}
-
-func appendWindows(b []byte, windows []gatehouse.BudgetWindow) []byte {
-	b = binary.AppendUvarint(b, uint64(len(windows)))
-	for i := range windows {
-		w := &windows[i]
+	b = binary.AppendUvarint(b, uint64(len(c.Windows)))
+	for i := range c.Windows {
+		w := &c.Windows[i]
 		b = appendText(b, w.Budget)
 		b = binary.AppendVarint(b, int64(w.Start))
 		b = binary.AppendVarint(b, int64(w.End))
