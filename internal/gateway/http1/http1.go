@@ -10,20 +10,10 @@ import "strings"
 // Field is one field of a head.
 type Field struct{ Name, Value string }
 
-// The classes of bytes, RFC 9110 sections 5.5 and 5.6.2.
-const (
-	tokenByte = 1 << iota // may stand in a method or a field name
-	valueByte             // may stand in a field value: visible, space, tab, and bytes over 0x7f
-)
-
-var class = func() (t [256]uint8) {
+// tokenByte says which bytes may stand in a method or the name of a field (RFC 9110, section 5.6.2).
+var tokenByte = func() (t [256]bool) {
 	for c := range t {
-		if c >= ' ' && c != 0x7f || c == '\t' {
-			t[c] |= valueByte
-		}
-		if c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.IndexByte("!#$%&'*+-.^_`|~", byte(c)) >= 0 {
-			t[c] |= tokenByte
-		}
+		t[c] = c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.IndexByte("!#$%&'*+-.^_`|~", byte(c)) >= 0
 	}
 	return t
 }()
@@ -31,21 +21,26 @@ var class = func() (t [256]uint8) {
 // IsToken reports whether s may be a method or the name of a field.
 func IsToken[S string | []byte](s S) bool {
 	for i := range len(s) {
-		if class[s[i]]&tokenByte == 0 {
+		if !tokenByte[s[i]] {
 			return false
 		}
 	}
 	return len(s) > 0
 }
 
-// IsValue reports whether s may be a field's value, which may be empty.
-func IsValue[S string | []byte](s S) bool {
-	for i := range len(s) {
-		if class[s[i]]&valueByte == 0 {
+// IsValue reports whether b may be a field's value, which may be empty: whether it has no control character but tabs (RFC 9110, section
+// 5.5).
+func IsValue(b []byte) bool {
+	for {
+		i := Control(b)
+		if i == len(b) {
+			return true
+		}
+		if b[i] != '\t' {
 			return false
 		}
+		b = b[i+1:]
 	}
-	return true
 }
 
 // ParseLength reads a Content-Length: digits alone, and at most 18 of them.

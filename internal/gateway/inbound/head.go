@@ -141,7 +141,7 @@ func (in *input) begin() {
 // at once.
 func (in *input) scan() verdict {
 	for {
-		in.seen += control(in.buf[in.seen:in.w])
+		in.seen += http1.Control(in.buf[in.seen:in.w])
 		if in.seen == in.w {
 			return partial
 		}

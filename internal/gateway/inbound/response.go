@@ -243,7 +243,7 @@ func (w *response) appendDate() {
 // clean makes spaces of control characters, but for tabs: a field cannot end before its end.
 func clean(line []byte) {
 	for {
-		i := control(line)
+		i := http1.Control(line)
 		if i == len(line) {
 			return
 		}

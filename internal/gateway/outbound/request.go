@@ -111,7 +111,7 @@ func (r *Request) check(origin string) *Error {
 	}
 	for i := range r.Header {
 		f := &r.Header[i]
-		if !http1.IsToken(f.Name) || !isValue(f.Value) {
+		if !http1.IsToken(f.Name) || !http1.IsValue([]byte(f.Value)) {
 			return &Error{Op: OpRequest, Err: fmt.Errorf("invalid header field %q", f.Name)}
 		}
 		if owned(f.Name) {
@@ -132,7 +132,7 @@ func (c *Credential) check(origin string) *Error {
 	if c.Origin != origin {
 		return &Error{Op: OpGuard, Err: fmt.Errorf("a credential bound to %q does not go to %q", c.Origin, origin)}
 	}
-	if !http1.IsToken(c.Name) || framing(c.Name) || !isValue(c.Value.Reveal()) {
+	if !http1.IsToken(c.Name) || framing(c.Name) || !http1.IsValue([]byte(c.Value.Reveal())) {
 		return &Error{Op: OpRequest, Err: errors.New("the credential cannot be a header field")}
 	}
 	return nil

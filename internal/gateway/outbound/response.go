@@ -183,10 +183,10 @@ func (r *Response) parse(head []byte, status int, http10 bool, method string) (f
 
 // cutField returns the first line of a head's fields, without its CRLF. It has no control character but tabs.
 func cutField(text string) (line string, err error) {
-	end := control([]byte(text))
+	end := http1.Control([]byte(text))
 	for end < len(text) && text[end] == '\t' {
 		end++
-		end += control([]byte(text[end:]))
+		end += http1.Control([]byte(text[end:]))
 	}
 	if end+1 >= len(text) || text[end] != '\r' || text[end+1] != '\n' {
 		return "", malformed("a control character in a header field")

@@ -1,4 +1,4 @@
-package inbound
+package http1
 
 import (
 	"encoding/binary"
@@ -10,8 +10,8 @@ const (
 	highBits  = 0x80 * everyByte
 )
 
-// control returns where the first control character in b is, a tab included; len(b): nowhere. It looks at eight bytes at a time.
-func control(b []byte) int {
+// Control returns where the first control character in b is, a tab included; len(b): nowhere. It looks at eight bytes at a time.
+func Control(b []byte) int {
 	rest := b
 	for len(rest) >= 8 {
 		v := binary.LittleEndian.Uint64(rest)

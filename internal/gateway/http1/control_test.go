@@ -1,10 +1,8 @@
-package outbound
+package http1
 
 import (
 	"bytes"
 	"testing"
-
-	"gatehouse/internal/gateway/http1"
 )
 
 // TestControl asks about every byte at every place of eight and behind them, between neighbours that a sum over eight bytes at a time may
@@ -20,17 +18,17 @@ func TestControl(t *testing.T) {
 					if c < ' ' || c == 0x7f {
 						want = at
 					}
-					if got := control(line); got != want {
-						t.Fatalf("control(%q) = %d, want %d", line, got, want)
+					if got := Control(line); got != want {
+						t.Fatalf("Control(%q) = %d, want %d", line, got, want)
 					}
-					if got, want := isValue(string(line)), http1.IsValue(line); got != want {
-						t.Fatalf("isValue(%q) = %t, want %t", line, got, want)
+					if got, want := IsValue(line), want == size || c == '\t'; got != want {
+						t.Fatalf("IsValue(%q) = %t, want %t", line, got, want)
 					}
 				}
 			}
 		}
 	}
-	if got := control([]byte("12345678\x7f\x00")); got != 8 {
+	if got := Control([]byte("12345678\x7f\x00")); got != 8 {
 		t.Errorf("the second of two is found: %d", got)
 	}
 }
