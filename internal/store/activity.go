@@ -44,7 +44,7 @@ type tally struct {
 	same [3]*Activity // the sums of last
 }
 
-// whose is who did something, and in which hour.
+// whose is who did something, and in which hour, as it was measured.
 type whose struct {
 	organization, project, key, model string
 	hour                              int64
@@ -68,6 +68,7 @@ func (t *tally) of(at gatehouse.Millis, organization, project, key, model string
 		return &t.same
 	}
 	t.last, t.same = w, [3]*Activity{}
+	organization, project, key, model = label(organization), label(project), label(key), label(model)
 	if key == "" || organization == "" {
 		return &t.same
 	}
@@ -106,7 +107,7 @@ func (t *tally) request(q *gatehouse.Request) {
 	if q.Deployment == "" {
 		model = "" // what a caller made up is no model of anybody's
 	}
-	for _, a := range t.of(q.At, label(q.Organization), label(q.Project), label(q.Key), label(model)) {
+	for _, a := range t.of(q.At, q.Organization, q.Project, q.Key, model) {
 		if a == nil {
 			continue
 		}

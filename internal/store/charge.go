@@ -61,17 +61,16 @@ var insertWindows = insert{op: "record budget windows", columns: 7,
 // charges counts, in the slices of the node that spent it, what this batch recorded for the first time. It is the last part of a batch:
 // the ones before say what is new.
 func (r *recorder) charges(b *Batch) error {
-	charged := make(map[string]bool, len(b.Charges))
 	kept := map[string]*Charge{}
 	var last *Charge // most often the next one counts in the same windows
 	var sum spending
 	for i := range b.Charges {
 		c := &b.Charges[i]
 		id := ident(c.Usage)
-		if !r.settled[id] || charged[id] || len(c.Windows) == 0 {
+		if !r.settled[id] || len(c.Windows) == 0 {
 			continue
 		}
-		charged[id] = true
+		r.settled[id] = false // it is charged once
 		if last != nil && (&last.Windows[0] != &c.Windows[0] || len(last.Windows) != len(c.Windows) || last.Node != c.Node) {
 			r.spend(last.Node, last.Windows, sum)
 			sum = spending{}

@@ -69,8 +69,7 @@ func (r *recorder) usage(b *Batch) error {
 		}
 		rows[i], before = u, u
 	}
-	slices.SortStableFunc(rows, func(a, b *gatehouse.Usage) int { return cmp.Compare(a.ID, b.ID) })
-	rows = slices.CompactFunc(rows, func(a, b *gatehouse.Usage) bool { return a.ID == b.ID }) // the first one stands
+	rows = inOrder(rows, func(u *gatehouse.Usage) string { return u.ID })
 	fresh, err := r.claim(&insertUsageIDs, `SELECT page FROM usage_ids WHERE id = $1`, len(rows), func(i int) string { return rows[i].ID })
 	if err != nil {
 		return err
@@ -94,6 +93,31 @@ func (r *recorder) usage(b *Batch) error {
 	}
 	r.freshUsage = rows
 	return r.rollup(rows)
+}
+
+// inOrder returns rows in the order of their ids, of those with one id the first.
+func inOrder[T any](rows []T, id func(T) string) []T {
+	type place struct {
+		id string
+		at int
+	}
+	places := make([]place, len(rows))
+	sorted := true
+	for i := range rows {
+		places[i] = place{id(rows[i]), i}
+		sorted = sorted && (i == 0 || places[i-1].id < places[i].id)
+	}
+	if sorted {
+		return rows
+	}
+	slices.SortFunc(places, func(a, b place) int { return cmp.Or(cmp.Compare(a.id, b.id), a.at-b.at) })
+	out := make([]T, 0, len(rows))
+	for i := range places {
+		if i == 0 || places[i].id != places[i-1].id {
+			out = append(out, rows[places[i].at])
+		}
+	}
+	return out
 }
 
 // isStorable reports whether a row is stored as it is. Of what is the same as in the row before, which is stored, nothing is asked.
@@ -128,7 +152,8 @@ func storable(u gatehouse.Usage) gatehouse.Usage {
 // claim inserts ids for the page and returns which of them no page had; nil means all. The ids must be sorted and different.
 func (r *recorder) claim(i *insert, find string, n int, id func(int) string) (fresh []bool, err error) {
 	before := r.inserted
-	if err := i.rows(r, n, func(args []any, k int) []any { return append(args, id(k), r.page) }, nil); err != nil {
+	var page any = r.page // made once, for all rows
+	if err := i.rows(r, n, func(args []any, k int) []any { return append(args, id(k), page) }, nil); err != nil {
 		return nil, err
 	}
 	if r.inserted-before == int64(n) {
@@ -153,8 +178,9 @@ func (r *recorder) requests(b *Batch) error {
 		return nil
 	}
 	type row struct {
-		id string // as it is stored
-		q  *gatehouse.Request
+		id  string // as it is stored
+		q   *gatehouse.Request
+		own bool // no usage of this page has its id
 	}
 	rows := make([]row, len(b.Requests))
 	for i := range b.Requests {
@@ -162,13 +188,17 @@ func (r *recorder) requests(b *Batch) error {
 		if q.ID == "" {
 			return fmt.Errorf("record request: no id")
 		}
-		rows[i] = row{ident(q.ID), q}
+		rows[i] = row{id: ident(q.ID), q: q}
 	}
-	slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(a.id, b.id) })
-	rows = slices.CompactFunc(rows, func(a, b row) bool { return a.id == b.id }) // the first one stands
+	rows = inOrder(rows, func(w row) string { return w.id })
 	var own []string
-	for _, w := range rows {
-		if !r.settled[w.id] {
+	settled := r.freshUsage // in the same order
+	for i := range rows {
+		w := &rows[i]
+		for len(settled) > 0 && settled[0].ID < w.id {
+			settled = settled[1:]
+		}
+		if w.own = len(settled) == 0 || settled[0].ID != w.id; w.own {
 			own = append(own, w.id)
 		}
 	}
@@ -192,11 +222,11 @@ func (r *recorder) requests(b *Batch) error {
 	defer p.release()
 	r.freshRequests = make([]*gatehouse.Request, 0, len(rows))
 	var named []*gatehouse.Request
-	for _, w := range rows {
+	for i := range rows {
+		w := &rows[i]
 		stored := *w.q
 		stored.ID = w.id
-		own := !r.settled[w.id]
-		p.record(func() { p.request(&stored, &own) })
+		p.record(func() { p.request(&stored, &w.own) })
 		r.freshRequests = append(r.freshRequests, w.q)
 		if w.q.ClientRequestID != "" {
 			named = append(named, w.q)

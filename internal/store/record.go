@@ -119,7 +119,7 @@ type recorder struct {
 	args     []any           // for inserts, used again by the next
 	inserted int64           // rows by the inserts so far
 	page     int64           // where this batch's usage and requests go
-	settled  map[string]bool // ids of the usage that this batch recorded, as they are stored
+	settled  map[string]bool // ids of the usage that this batch recorded, as they are stored; false: its charge is counted
 	spent    map[sliceKey]spending
 	ends     map[sliceKey]gatehouse.Millis // of the windows in spent, without their nodes
 	sums     int64                         // pages of sums that this batch wrote
