@@ -170,20 +170,44 @@ func (c *conn) dropBuffer() {
 
 // fresh reads into an empty buffer, which is not held while nothing comes.
 func (c *conn) fresh() error {
-	c.r, c.w = 0, 0
-	if c.quick == nil || c.nc != net.Conn(c.quick) { // a session has buffers of its own
+	if !c.direct() { // a session has buffers of its own
+		c.r, c.w = 0, 0
 		c.takeBuffer()
 		n, err := c.read(c.buf)
 		c.w = n
 		return err
 	}
+	c.begin()
+	if err := c.quick.Await(c.await); err != nil {
+		return err
+	}
+	return c.arrived()
+}
+
+// askFresh is fresh once p is written: see socket.Conn.Ask.
+func (c *conn) askFresh(p []byte) (int, error) {
+	c.begin()
+	n, err := c.quick.Ask(p, c.await)
+	if n == len(p) && err == nil {
+		err = c.arrived()
+	}
+	return n, err
+}
+
+// direct reports whether what is read and written are the bytes of the socket.
+func (c *conn) direct() bool { return c.quick != nil && c.nc == net.Conn(c.quick) }
+
+// begin makes the connection ready for await.
+func (c *conn) begin() {
+	c.r, c.w = 0, 0
 	if len(c.buf) > bufferSize {
 		c.buf = nil // a head had needed it
 	}
 	c.n, c.err = 0, nil
-	if err := c.quick.Await(c.await); err != nil {
-		return err
-	}
+}
+
+// arrived takes what await read.
+func (c *conn) arrived() error {
 	c.w = c.n
 	if c.err == nil && c.n == 0 {
 		return io.EOF

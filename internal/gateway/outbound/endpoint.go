@@ -206,24 +206,18 @@ func validHost(host string) bool {
 	return strings.Trim(last, "0123456789") != "" && !strings.HasPrefix(last, "0x")
 }
 
-// take returns the idle connection that was used last and is still good, or nil.
+// take returns the idle connection that was used last, or nil. Whether it is still good its exchange finds out.
 func (e *Endpoint) take() *conn {
-	for {
-		e.mu.Lock()
-		n := len(e.idle)
-		if n == 0 {
-			e.mu.Unlock()
-			return nil
-		}
-		c := e.idle[n-1]
-		e.idle[n-1] = nil
-		e.idle = e.idle[:n-1]
-		e.mu.Unlock()
-		if c.quiet() {
-			return c
-		}
-		c.hangUp()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := len(e.idle)
+	if n == 0 {
+		return nil
 	}
+	c := e.idle[n-1]
+	e.idle[n-1] = nil
+	e.idle = e.idle[:n-1]
+	return c
 }
 
 // put keeps a connection for the next exchange, or closes it. How long it will have been idle the sweeps count, and how old it is was

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"gatehouse/internal/gateway/socket"
 )
 
 const (
@@ -43,13 +45,16 @@ func (e *Endpoint) Do(ctx context.Context, req *Request, t Timeouts) (*Response,
 	if e.transport != nil {
 		return e.foreignDo(ctx, req, t)
 	}
-	if c := e.take(); c != nil {
+	for c := e.take(); c != nil; c = e.take() {
 		resp, err := c.exchange(ctx, req, t)
 		if err == nil {
 			return resp, nil
 		}
 		if err.Wrote || err.Op != OpWrite || ctx.Err() != nil {
 			return nil, err
+		}
+		if err.Err != errStale {
+			break
 		}
 	}
 	c, err := e.dial(ctx, t.Connect)
@@ -70,9 +75,14 @@ func (c *conn) exchange(ctx context.Context, req *Request, t Timeouts) (*Respons
 	head := req.appendHead((*b)[:0], c.endpoint.host)
 	var resp *Response
 	var err *Error
-	if n := req.size(); req.Reader != nil || n > largeBody {
+	switch n := req.size(); {
+	case req.Reader == nil && c.mayAsk(int64(len(head))+n):
+		resp, err = c.ask(ctx, req, head, n, t)
+	case c.reused && !c.quiet():
+		err = &Error{Op: OpWrite, Err: errStale}
+	case req.Reader != nil || n > largeBody:
 		resp, err = c.duplex(ctx, req, head, t)
-	} else {
+	default:
 		resp, err = c.simplex(ctx, req, head, n, t)
 	}
 	clear(head) // the credential was in it
@@ -94,6 +104,48 @@ func (c *conn) exchange(ctx context.Context, req *Request, t Timeouts) (*Respons
 	return resp, nil
 }
 
+// errStale is met on a connection that was closed, or spoken on, while it was idle.
+var errStale = errors.New("the connection ended while it was idle")
+
+// mayAsk reports whether a request of that size, head and body, can be asked with ask.
+func (c *conn) mayAsk(size int64) bool { return c.direct() && size <= coalesce }
+
+// ask is simplex for a short request on a connection without TLS: it is written as the reader begins to wait for its answer, and a
+// connection that was closed while it was idle is found in the same moment.
+func (c *conn) ask(ctx context.Context, req *Request, head []byte, size int64, t Timeouts) (*Response, *Error) {
+	if err := errors.Join(c.writeLimit(0), c.readLimit(t.FirstByte)); err != nil {
+		return nil, failure(ctx, OpWrite, err)
+	}
+	whole := head
+	for _, s := range req.Body {
+		whole = append(whole, s...)
+	}
+	n, err := c.askFresh(whole)
+	switch {
+	case n == len(whole):
+		var resp *Response
+		if err == nil {
+			resp, err = c.answer(req)
+		}
+		if err == nil {
+			return resp, nil
+		}
+		f := failure(ctx, OpHead, err)
+		f.Wrote = true
+		return nil, f
+	case err == socket.ErrSpoken && c.reused:
+		return nil, &Error{Op: OpWrite, Err: errStale}
+	case err == socket.ErrSpoken:
+		// A peer that answers before it is asked, as one does that is overloaded: simplex reads what it says.
+	case err != nil:
+		return c.early(ctx, req, n > 0, err)
+	}
+	if _, err := c.nc.Write(whole[n:]); err != nil {
+		return c.early(ctx, req, n > 0, err)
+	}
+	return c.awaitAnswer(ctx, req, t)
+}
+
 // simplex writes the request and then reads the answer.
 func (c *conn) simplex(ctx context.Context, req *Request, head []byte, size int64, t Timeouts) (*Response, *Error) {
 	limit := t.Idle
@@ -104,20 +156,30 @@ func (c *conn) simplex(ctx context.Context, req *Request, head []byte, size int6
 	if werr == nil {
 		wrote, werr = c.writeMemory(head, req.Body, size)
 	}
-	if werr == nil {
-		err := c.readLimit(t.FirstByte)
-		if err == nil {
-			var resp *Response
-			if resp, err = c.answer(req); err == nil {
-				return resp, nil
-			}
-		}
-		f := failure(ctx, OpHead, err)
-		f.Wrote = true
-		return nil, f
+	if werr != nil {
+		return c.early(ctx, req, wrote, werr)
 	}
+	return c.awaitAnswer(ctx, req, t)
+}
+
+// awaitAnswer reads the answer to what was written.
+func (c *conn) awaitAnswer(ctx context.Context, req *Request, t Timeouts) (*Response, *Error) {
+	err := c.readLimit(t.FirstByte)
+	if err == nil {
+		var resp *Response
+		if resp, err = c.answer(req); err == nil {
+			return resp, nil
+		}
+	}
+	f := failure(ctx, OpHead, err)
+	f.Wrote = true
+	return nil, f
+}
+
+// early ends an exchange whose request could not be written, wrote says whether any byte of it was: a peer that refuses a request may
+// answer and close before it has read it all, and its answer says more than our error.
+func (c *conn) early(ctx context.Context, req *Request, wrote bool, werr error) (*Response, *Error) {
 	if wrote && ctx.Err() == nil && c.readLimit(earlyWait) == nil {
-		// A peer that refuses a request may answer and close before it has read it all: its answer says more than our error.
 		if resp, err := c.answer(req); err == nil {
 			resp.body.framed.reuse = false
 			return resp, nil

@@ -9,8 +9,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,6 +125,58 @@ func TestStale(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestAllStale has a server that closes all of its idle connections, as one that starts again does: one exchange finds that and uses one
+// new connection.
+func TestAllStale(t *testing.T) {
+	const idle = 3
+	var asked sync.WaitGroup
+	asked.Add(idle)
+	release := make(chan struct{})
+	var first atomic.Int32
+	s := serveRaw(t, func(p *peer) {
+		if _, _, err := p.request(); err != nil {
+			return
+		}
+		if first.Add(1) <= idle { // so that none of them serves two
+			asked.Done()
+			asked.Wait()
+		}
+		p.say(okAnswer)
+		<-release
+	})
+	e := endpoint(t, s)
+	var callers sync.WaitGroup
+	for range idle {
+		callers.Go(func() {
+			if status, body, err := fetch(e, get("/")); status != 200 || body != "ok" || err != nil {
+				t.Errorf("got %d, %q, %v", status, body, err)
+			}
+		})
+	}
+	callers.Wait()
+	close(release)
+	s.waitGone(t, idle)
+	mustFetch(t, e, post("{}"), 200, "ok")
+	if n := s.connections(); n != idle+1 {
+		t.Fatalf("used %d connections, want %d", n, idle+1)
+	}
+}
+
+// TestSpokenFirst has servers that answer before they are asked, as one does that has too many connections: the first exchange gets that
+// answer.
+func TestSpokenFirst(t *testing.T) {
+	const busy = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbusy"
+	for _, size := range []int{2, 32 << 10} {
+		t.Run(strconv.Itoa(size), func(t *testing.T) {
+			s := serveRaw(t, func(p *peer) {
+				p.say(busy)
+				p.untilClosed()
+			})
+			mustFetch(t, endpoint(t, s), post(strings.Repeat("x", size)), 503, "busy")
+		})
 	}
 }
 

@@ -17,6 +17,9 @@ type Conn struct {
 	out   call
 	peek  func(fd uintptr)
 	still bool // what peek found
+	asked func(fd uintptr) bool
+	step  func(fd uintptr) bool // of what was asked; nil: it is still to be asked
+	then  func(fd uintptr) bool // what step becomes
 }
 
 // call is one direction: the bytes and what came of them. step is made once, so that a call allocates nothing.
@@ -40,6 +43,12 @@ func New(c *net.TCPConn) *Conn {
 	}
 	s.out.step = func(fd uintptr) bool { return s.out.write(fd) }
 	s.peek = func(fd uintptr) { s.still = nothingToRead(fd) }
+	s.asked = func(fd uintptr) bool {
+		if s.step != nil {
+			return s.step(fd)
+		}
+		return s.ask(fd)
+	}
 	return s
 }
 
@@ -64,6 +73,41 @@ func TryRead(fd uintptr, p []byte) (int, error) {
 
 // Await calls step, which reads with TryRead, and calls it again each time that there may be something to read, until it returns true.
 func (c *Conn) Await(step func(fd uintptr) bool) error { return c.sys.Read(step) }
+
+// ErrSpoken says that a connection had something to read before it was asked.
+var ErrSpoken = errors.New("there was something to read before anything was asked")
+
+// Ask writes p, and then waits for what comes and calls step, as Await does. A Write and an Await would look for the answer before it
+// can be there. It returns how much was written: with all of it, the error is Await's. With less and no error the socket took no more, and
+// the rest is to be written as usual. Where there is something to read already nothing is written, and the error is ErrSpoken.
+func (c *Conn) Ask(p []byte, step func(fd uintptr) bool) (int, error) {
+	out := &c.out
+	out.p, out.n, out.err = p, 0, nil
+	c.step, c.then = nil, step
+	// What comes from here on wakes the reader, whenever it comes: the runtime forgets what came before, and that ask looks for.
+	err := c.sys.Read(c.asked)
+	out.p, c.then = nil, nil
+	switch {
+	case out.err == ErrSpoken:
+		return 0, ErrSpoken
+	case out.err != nil && err == nil:
+		err = c.failed("write", out.err)
+	}
+	return out.n, err
+}
+
+// ask writes, and reports whether there is nothing to wait for.
+func (c *Conn) ask(fd uintptr) bool {
+	if !nothingToRead(fd) {
+		c.out.err = ErrSpoken
+		return true
+	}
+	if !c.out.write(fd) || c.out.err != nil {
+		return true
+	}
+	c.step = c.then
+	return false
+}
 
 // Read implements net.Conn.
 func (c *Conn) Read(p []byte) (int, error) {

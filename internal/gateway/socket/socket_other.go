@@ -22,5 +22,11 @@ func TryRead(uintptr, []byte) (int, error) { return 0, ErrNothing }
 // Await is never called.
 func (c *Conn) Await(func(fd uintptr) bool) error { return errors.ErrUnsupported }
 
+// ErrSpoken says that a connection had something to read before it was asked.
+var ErrSpoken = errors.New("there was something to read before anything was asked")
+
+// Ask is never called.
+func (c *Conn) Ask([]byte, func(fd uintptr) bool) (int, error) { return 0, errors.ErrUnsupported }
+
 // Quiet is never called.
 func (c *Conn) Quiet() bool { return true }

@@ -151,6 +151,117 @@ func TestQuiet(t *testing.T) {
 	}
 }
 
+// reader returns a step that reads into b.
+func reader(b []byte) (step func(fd uintptr) bool, n *int, err *error) {
+	n, err = new(int), new(error)
+	return func(fd uintptr) bool {
+		*n, *err = TryRead(fd, b)
+		return *err != ErrNothing
+	}, n, err
+}
+
+// TestAsk asks a peer that answers, one that spoke or left before it was asked, one that takes only a part, and ones that never answer.
+func TestAsk(t *testing.T) {
+	b := make([]byte, 64)
+	t.Run("answered", func(t *testing.T) {
+		c, peer := pair(t)
+		over := make(chan struct{})
+		go func() { // ends with the connection
+			defer close(over)
+			_, _ = io.Copy(peer, peer)
+		}()
+		for range 1000 { // an answer that comes before anybody waits for it is not lost
+			step, n, err := reader(b)
+			asked, aerr := c.Ask([]byte("question"), step)
+			if asked != 8 || aerr != nil || *n != 8 || *err != nil {
+				t.Fatalf("Ask = %d, %v; read %d, %v", asked, aerr, *n, *err)
+			}
+		}
+		c.Close()
+		<-over
+	})
+	t.Run("spoken", func(t *testing.T) {
+		c, peer := pair(t)
+		if _, err := peer.Write([]byte("bye")); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Await(func(fd uintptr) bool { return !nothingToRead(fd) }); err != nil {
+			t.Fatal(err)
+		}
+		step, n, _ := reader(b)
+		if asked, err := c.Ask([]byte("question"), step); asked != 0 || err != ErrSpoken || *n != 0 {
+			t.Errorf("Ask = %d, %v; want ErrSpoken", asked, err)
+		}
+		if got, err := c.Read(b); string(b[:got]) != "bye" || err != nil {
+			t.Errorf("then Read = %q, %v", b[:got], err)
+		}
+	})
+	t.Run("left", func(t *testing.T) {
+		c, peer := pair(t)
+		peer.Close()
+		if err := c.Await(func(fd uintptr) bool { return !nothingToRead(fd) }); err != nil {
+			t.Fatal(err)
+		}
+		step, _, _ := reader(b)
+		if asked, err := c.Ask([]byte("question"), step); asked != 0 || err != ErrSpoken {
+			t.Errorf("Ask = %d, %v; want ErrSpoken", asked, err)
+		}
+	})
+	t.Run("leaves", func(t *testing.T) {
+		c, peer := pair(t)
+		go func() { // ends with the question
+			_, _ = io.ReadFull(peer, make([]byte, 8))
+			peer.Close()
+		}()
+		step, n, err := reader(b)
+		if asked, aerr := c.Ask([]byte("question"), step); asked != 8 || aerr != nil || *n != 0 || *err != nil {
+			t.Errorf("Ask = %d, %v; read %d, %v; want the end", asked, aerr, *n, *err)
+		}
+	})
+	t.Run("a part", func(t *testing.T) {
+		c, _ := pair(t)
+		step, _, _ := reader(b)
+		long := make([]byte, 64<<20) // the peer does not read
+		if asked, err := c.Ask(long, step); asked == 0 || asked == len(long) || err != nil {
+			t.Errorf("Ask = %d, %v; want a part", asked, err)
+		}
+	})
+	t.Run("reset", func(t *testing.T) {
+		c, peer := pair(t)
+		peer.SetLinger(0)
+		peer.Close()
+		if err := c.Await(func(fd uintptr) bool { return !nothingToRead(fd) }); err != nil {
+			t.Fatal(err)
+		}
+		step, _, _ := reader(b)
+		if asked, err := c.Ask([]byte("question"), step); asked != 0 || err != ErrSpoken {
+			t.Errorf("Ask = %d, %v; want ErrSpoken", asked, err)
+		}
+	})
+	t.Run("deadline", func(t *testing.T) {
+		c, _ := pair(t)
+		c.SetReadDeadline(time.Now().Add(time.Millisecond))
+		step, _, _ := reader(b)
+		if asked, err := c.Ask([]byte("question"), step); asked != 8 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("Ask = %d, %v; want a deadline", asked, err)
+		}
+	})
+	t.Run("closed while it waits", func(t *testing.T) {
+		c, peer := pair(t)
+		go func() { // ends with the question
+			_, _ = io.ReadFull(peer, make([]byte, 8))
+			c.Close()
+		}()
+		step, _, _ := reader(b)
+		if asked, err := c.Ask([]byte("question"), step); asked != 8 || !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Ask = %d, %v; want net.ErrClosed", asked, err)
+		}
+		if asked, err := c.Ask([]byte("question"), step); asked != 0 || !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Ask of a closed one = %d, %v; want net.ErrClosed", asked, err)
+		}
+	})
+}
+
 func TestNoMemory(t *testing.T) {
 	c, peer := pair(t)
 	b := make([]byte, 64)
