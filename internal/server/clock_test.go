@@ -40,3 +40,32 @@ func TestStrictClock(t *testing.T) {
 		})
 	}
 }
+
+// TestStrictClockComparesWallClocks: two readings of Go's clock are compared by its monotonic part, in which no clock was ever set. What
+// the clock says, and compares, has none.
+func TestStrictClockComparesWallClocks(t *testing.T) {
+	clock := newStrictClock(time.Now, nil)
+	before := time.Now()
+	got := clock.Now()
+	if got != got.Round(0) || clock.start != clock.start.Round(0) {
+		t.Errorf("%v and %v have monotonic readings", got, clock.start)
+	}
+	if wall, elapsed := clock.read(); wall != wall.Round(0) || elapsed <= 0 {
+		t.Errorf("read %v and %v", wall, elapsed)
+	}
+	if d := got.Sub(before.Round(0)).Abs(); d > time.Minute || clock.drift().Abs() > time.Minute {
+		t.Errorf("it is %v off, and says %v", d, clock.drift())
+	}
+	// The wall clock is 40 minutes ahead of where it was carried to, as after a suspension, in which the other stands still.
+	clock.start = clock.start.Add(-40 * time.Minute)
+	if d := clock.Now().Sub(before.Round(0)).Abs(); d > time.Minute {
+		t.Errorf("a wall clock that went on is %v behind", d)
+	}
+	if d := clock.drift(); d < 39*time.Minute {
+		t.Errorf("drift is %v, want 40 minutes", d)
+	}
+	clock.start = clock.start.Add(80 * time.Minute) // and now it was set back by as much
+	if d := clock.Now().Sub(before.Round(0)); d < 39*time.Minute {
+		t.Errorf("a wall clock that was set back is believed: %v", d)
+	}
+}
