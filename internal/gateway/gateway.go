@@ -99,7 +99,9 @@ type Gateway struct {
 	metrics   *Metrics
 	board     *health.Board
 	changed   chan struct{} // of board, since somebody looked
-	draining  atomic.Bool
+	closing   sync.Once
+	closed    chan struct{} // closed by Close
+	watching  sync.WaitGroup
 }
 
 // New returns a gateway that is ready to serve. The caller stops it with Close after the listeners have drained.
@@ -120,7 +122,7 @@ func New(cfg Config) *Gateway {
 	setDefault(&cfg.Timeouts.FirstByte, 10*time.Minute)
 	setDefault(&cfg.Timeouts.Idle, 5*time.Minute)
 	setDefault(&cfg.Timeouts.Total, time.Hour)
-	g := &Gateway{cfg: cfg, metrics: newMetrics(), changed: make(chan struct{}, 1)}
+	g := &Gateway{cfg: cfg, metrics: newMetrics(), changed: make(chan struct{}, 1), closed: make(chan struct{})}
 	g.metrics.open, g.metrics.memory = g.open.Load, g.memory.used.Load
 	g.memory.limit = cfg.MemoryLimit
 	g.board = health.New(health.Config{Start: cfg.Now(), OnChange: g.healthChanged})
@@ -128,6 +130,8 @@ func New(cfg Config) *Gateway {
 	g.endpoints.init(cfg)
 	g.objects.init()
 	cfg.Catalog.OnChange(g.cut)
+	g.watching.Add(1)
+	go g.watchTime() // ends with Close
 	return g
 }
 
@@ -139,7 +143,8 @@ func setDefault(d *time.Duration, value time.Duration) {
 
 // Close ends idle upstream connections. Exchanges still open are cancelled.
 func (g *Gateway) Close() {
-	g.draining.Store(true)
+	g.closing.Do(func() { close(g.closed) })
+	g.watching.Wait()
 	g.live.each(func(x *exchange) { x.ctx.Cut(errDraining) })
 	g.endpoints.close()
 }
@@ -174,8 +179,7 @@ type exchange struct {
 	capture    usage.Capture
 	response   outbound.Response // of the last attempt
 	head       answerHead
-	emit       sse.Emit // made once, kept for the next exchange, as is total
-	total      overtime
+	emit       sse.Emit // made once, kept for the next exchange
 }
 
 // draft is what a request needs until its answer begins: a stream does without it for minutes.
@@ -323,7 +327,6 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x.serial = g.serial.Add(1)
 	x.crowded = g.open.Add(1) > int64(g.cfg.StreamLimit)
 	x.ctx = newLifetime(r.Context())
-	x.total.begin(x.ctx, g.cfg.Timeouts.Total)
 	x.record = gatehouse.Request{ID: gatehouse.NewRequestID(gatehouse.MillisOf(x.started)), At: gatehouse.MillisOf(x.started), Method: r.Method, Attempts: x.attempts[:0]}
 	x.in.Addr = authn.ClientAddress(r, g.cfg.TrustedProxies)
 	if r.TLS != nil {
@@ -367,7 +370,6 @@ func (g *Gateway) end(x *exchange) {
 	}
 	g.open.Add(-1)
 	wasCut := context.Cause(x.ctx) == errCut // for good: nobody cuts what is not listed
-	x.total.end()
 	if x.endRoute != nil {
 		x.endRoute()
 	}

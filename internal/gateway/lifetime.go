@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"gatehouse/internal/gateway/ending"
@@ -53,40 +52,24 @@ func (l *lifetime) Value(key any) any {
 	return l.parent.Value(key)
 }
 
-// overtime ends a lifetime that lasts too long. It is one timer for many exchanges, one after the other.
-type overtime struct {
-	running *strike // nil until the first exchange, and after one whose time was over
-}
-
-// strike is a timer and the lifetime it ends; nil between two exchanges.
-type strike struct {
-	timer *time.Timer
-	of    atomic.Pointer[lifetime]
-}
-
-func (o *overtime) begin(of *lifetime, after time.Duration) {
-	if s := o.running; s != nil {
-		s.of.Store(of)
-		s.timer.Reset(after)
-		return
-	}
-	s := &strike{}
-	s.of.Store(of)
-	s.timer = time.AfterFunc(after, s.run)
-	o.running = s
-}
-
-func (o *overtime) end() {
-	s := o.running
-	if !s.timer.Stop() {
-		o.running = nil // it runs now, perhaps: it must not meet the next exchange
-	}
-	s.of.Store(nil)
-}
-
-func (s *strike) run() {
-	if of := s.of.Load(); of != nil {
-		of.Cut(context.DeadlineExceeded)
+// watchTime ends exchanges that last longer than Timeouts.Total, until the gateway is closed. A timer for each would cost every one of
+// them what next to none needs. None is ended before its time, and none later than a second after it, or a sixteenth of it.
+func (g *Gateway) watchTime() {
+	defer g.watching.Done()
+	ticker := time.NewTicker(max(min(time.Second, g.cfg.Timeouts.Total/16), time.Millisecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-g.closed:
+			return
+		}
+		now := g.cfg.Now()
+		g.live.each(func(x *exchange) {
+			if now.Sub(x.started) > g.cfg.Timeouts.Total {
+				x.ctx.Cut(context.DeadlineExceeded)
+			}
+		})
 	}
 }
 
