@@ -50,7 +50,8 @@ func BenchmarkRecord(b *testing.B) {
 			batch := store.Batch{LastUsed: map[string]gatehouse.Millis{}}
 			for range size {
 				n++
-				id, key, at := gatehouse.NewRequestID(), fmt.Sprintf("key_%d", n%16), gatehouse.Millis(1_700_000_000_000+n)
+				key, at := fmt.Sprintf("key_%d", n%16), gatehouse.Millis(1_700_000_000_000+n)
+				id := gatehouse.NewRequestID(at)
 				units := gatehouse.Units{Input: 1000, Cached: 100, Output: 200}
 				batch.LastUsed[key] = at
 				batch.Usage = append(batch.Usage, gatehouse.Usage{ID: id, At: at, Organization: "org-1", Project: "proj_1", Key: key, ServiceAccount: "svc_acct_1", Product: "completions",
@@ -81,7 +82,7 @@ func BenchmarkRecordKeys(b *testing.B) {
 						n++
 						key, at := fmt.Sprintf("key_%d", n%keys), gatehouse.Millis(1_700_000_000_000+n/4)
 						batch.LastUsed[key] = at
-						batch.Usage[i] = gatehouse.Usage{ID: gatehouse.NewRequestID(), At: at, Organization: "org-1", Project: "proj_1", Key: key, ServiceAccount: "svc_acct_1",
+						batch.Usage[i] = gatehouse.Usage{ID: gatehouse.NewRequestID(at), At: at, Organization: "org-1", Project: "proj_1", Key: key, ServiceAccount: "svc_acct_1",
 							Product: "completions", Model: "gpt-4o", UpstreamModel: "gpt-4o-2024-11-20", Upstream: "upst_1", ServiceTier: "default",
 							Units: gatehouse.Units{Input: 1000, Cached: 100, Output: 200}, Cost: 4_500_000, CostKnown: true, Confidence: gatehouse.Reported}
 					}
