@@ -20,45 +20,32 @@ const (
 // and the database's clock as it was last seen, carried on in the same way. One that runs ahead ends credentials early until it is
 // put right and, where it was wrong at start, until the node is restarted.
 type strictClock struct {
-	now   func() time.Time
-	boot  func() time.Duration // since boot, on a clock that nobody sets; nil: Go's, of which now reads too
-	began time.Time            // what now said at start
-	first time.Duration        // and boot
-	start time.Time            // began as the wall clock's reading alone
-	skew  atomic.Int64         // how far the database's clock is ahead of start plus elapsed, in nanoseconds; math.MinInt64: not known
+	now     func() time.Time
+	elapsed func() time.Duration // since start, on a clock that nobody sets
+	start   time.Time            // by the wall clock alone, see wall
+	skew    atomic.Int64         // how far the database's clock is ahead of start plus elapsed, in nanoseconds; math.MinInt64: not known
 }
 
 // newStrictClock returns a clock that starts now. Boot is the time since boot; nil: Go's monotonic clock.
 func newStrictClock(now func() time.Time, boot func() time.Duration) *strictClock {
-	c := &strictClock{now: now, boot: boot, began: now()}
+	began := time.Now()
+	c := &strictClock{now: now, elapsed: func() time.Duration { return time.Since(began) }}
 	if boot != nil {
-		c.first = boot()
+		first := boot()
+		c.elapsed = func() time.Duration { return boot() - first }
 	}
-	c.start = c.began.Round(0)
+	c.start = c.wall()
 	c.skew.Store(math.MinInt64)
 	return c
 }
 
-// read returns what the wall clock says, and how long it is since the start on the clock that nobody sets. Two times that Go's monotonic
-// clock was read for are compared and subtracted by it, whatever the wall clock was set to: so the first is stripped of it.
-func (c *strictClock) read() (wall time.Time, elapsed time.Duration) {
-	now := c.now()
-	if c.boot != nil {
-		return now.Round(0), c.boot() - c.first
-	}
-	return now.Round(0), now.Sub(c.began)
-}
-
-// elapsed is read's.
-func (c *strictClock) elapsed() time.Duration {
-	_, elapsed := c.read()
-	return elapsed
-}
+// wall returns what the wall clock says and nothing else: two times for which Go read its monotonic clock as well are compared and
+// subtracted by that, whatever the wall clock was set to.
+func (c *strictClock) wall() time.Time { return c.now().Round(0) }
 
 // Now returns the latest of the clocks. It allocates nothing.
 func (c *strictClock) Now() time.Time {
-	now, elapsed := c.read()
-	carried := c.start.Add(elapsed)
+	now, carried := c.wall(), c.start.Add(c.elapsed())
 	if skew := c.skew.Load(); skew > 0 {
 		carried = carried.Add(time.Duration(skew))
 	}
@@ -75,8 +62,7 @@ func (c *strictClock) observe(database time.Time, before, after time.Duration) {
 
 // drift returns how far the wall clock is ahead of the one it was at start, and of the database's, whichever is further.
 func (c *strictClock) drift() time.Duration {
-	now, elapsed := c.read()
-	carried := c.start.Add(elapsed)
+	now, carried := c.wall(), c.start.Add(c.elapsed())
 	drift := now.Sub(carried)
 	if skew := c.skew.Load(); skew != math.MinInt64 {
 		if d := now.Sub(carried.Add(time.Duration(skew))); d.Abs() > drift.Abs() {
