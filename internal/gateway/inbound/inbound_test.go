@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -341,6 +342,28 @@ func TestUnreadBody(t *testing.T) {
 			if _, body := nc.answer("GET"); body != "GET" {
 				t.Errorf("got %q", body)
 			}
+		})
+	}
+}
+
+// TestArrived: only a body that is all there needs no deadline for its reading.
+func TestArrived(t *testing.T) {
+	_, address := serving(t, Config{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, strconv.FormatBool(r.Body.(interface{ Arrived() bool }).Arrived())) // the caller sees what is missing
+	})})
+	for _, c := range []struct{ name, first, rest, want string }{
+		{"whole", "Content-Length: 4\r\n\r\nbody", "", "true"},
+		{"a part", "Content-Length: 4\r\n\r\nbo", "dy", "false"},
+		{"nothing of it", "Content-Length: 4\r\n\r\n", "body", "false"},
+		{"chunked", "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", "", "false"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			peer := dial(t, address)
+			peer.send("POST / HTTP/1.1\r\nHost: a\r\n" + c.first)
+			if _, got := peer.answer("POST"); got != c.want { // it comes before the body's rest is read
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+			peer.send(c.rest)
 		})
 	}
 }

@@ -196,17 +196,22 @@ func TestAsk(t *testing.T) {
 			t.Errorf("then Read = %q, %v", b[:got], err)
 		}
 	})
-	t.Run("left", func(t *testing.T) {
-		c, peer := pair(t)
-		peer.Close()
-		if err := c.Await(func(fd uintptr) bool { return !nothingToRead(fd) }); err != nil {
-			t.Fatal(err)
-		}
-		step, _, _ := reader(b)
-		if asked, err := c.Ask([]byte("question"), step); asked != 0 || err != ErrSpoken {
-			t.Errorf("Ask = %d, %v; want ErrSpoken", asked, err)
-		}
-	})
+	for name, leave := range map[string]func(*net.TCPConn){
+		"left":  func(peer *net.TCPConn) { peer.Close() },
+		"reset": func(peer *net.TCPConn) { peer.SetLinger(0); peer.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, peer := pair(t)
+			leave(peer)
+			if err := c.Await(func(fd uintptr) bool { return !nothingToRead(fd) }); err != nil {
+				t.Fatal(err)
+			}
+			step, _, _ := reader(b)
+			if asked, err := c.Ask([]byte("question"), step); asked != 0 || err != ErrSpoken {
+				t.Errorf("Ask = %d, %v; want ErrSpoken", asked, err)
+			}
+		})
+	}
 	t.Run("leaves", func(t *testing.T) {
 		c, peer := pair(t)
 		go func() { // ends with the question
@@ -224,18 +229,6 @@ func TestAsk(t *testing.T) {
 		long := make([]byte, 64<<20) // the peer does not read
 		if asked, err := c.Ask(long, step); asked == 0 || asked == len(long) || err != nil {
 			t.Errorf("Ask = %d, %v; want a part", asked, err)
-		}
-	})
-	t.Run("reset", func(t *testing.T) {
-		c, peer := pair(t)
-		peer.SetLinger(0)
-		peer.Close()
-		if err := c.Await(func(fd uintptr) bool { return !nothingToRead(fd) }); err != nil {
-			t.Fatal(err)
-		}
-		step, _, _ := reader(b)
-		if asked, err := c.Ask([]byte("question"), step); asked != 0 || err != ErrSpoken {
-			t.Errorf("Ask = %d, %v; want ErrSpoken", asked, err)
 		}
 	})
 	t.Run("deadline", func(t *testing.T) {
