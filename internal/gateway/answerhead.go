@@ -54,10 +54,8 @@ func (h *answerHead) index(name string) int {
 // writeHead writes the status and the header.
 func (x *exchange) writeHead(status int) {
 	x.wrote = true
-	if w, ok := x.w.(interface {
-		WriteHead(status int, fields []http1.Field)
-	}); ok {
-		w.WriteHead(status, x.head.list)
+	if own := x.control.own; own != nil {
+		own.WriteHead(status, x.head.list)
 		return
 	}
 	h := x.w.Header()

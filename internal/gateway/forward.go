@@ -269,10 +269,8 @@ func (x *exchange) outgoingHeader(up *gatehouse.Upstream, h []outbound.Field) []
 
 // sentFields returns the caller's header as a list of names and one of their values, where our own server has it so: a map is walked slowly.
 func (x *exchange) sentFields() (names, values []string) {
-	if w, ok := x.w.(interface {
-		RequestFields() (names, values []string)
-	}); ok {
-		return w.RequestFields()
+	if own := x.control.own; own != nil {
+		return own.RequestFields()
 	}
 	return nil, nil
 }

@@ -322,7 +322,7 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x.g, x.w, x.r = g, w, r
 	x.draft = drafts.Get().(*draft)
 	x.fields = &x.draft.fields
-	x.control = control{w}
+	x.control = newControl(w)
 	x.started = x.look()
 	x.serial = g.serial.Add(1)
 	x.crowded = g.open.Add(1) > int64(g.cfg.StreamLimit)

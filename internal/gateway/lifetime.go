@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"gatehouse/internal/gateway/ending"
@@ -71,31 +70,4 @@ func (g *Gateway) watchTime() {
 			}
 		})
 	}
-}
-
-// control reaches the connection behind a ResponseWriter, as http.ResponseController does, without being allocated.
-type control struct{ w http.ResponseWriter }
-
-// Flush sends what is buffered.
-func (c control) Flush() error {
-	if w, ok := c.w.(interface{ FlushError() error }); ok {
-		return w.FlushError()
-	}
-	return http.NewResponseController(c.w).Flush()
-}
-
-// SetReadDeadline bounds the reading of the request's body.
-func (c control) SetReadDeadline(t time.Time) error {
-	if w, ok := c.w.(interface{ SetReadDeadline(time.Time) error }); ok {
-		return w.SetReadDeadline(t)
-	}
-	return http.NewResponseController(c.w).SetReadDeadline(t)
-}
-
-// SetWriteDeadline bounds the writing of the answer.
-func (c control) SetWriteDeadline(t time.Time) error {
-	if w, ok := c.w.(interface{ SetWriteDeadline(time.Time) error }); ok {
-		return w.SetWriteDeadline(t)
-	}
-	return http.NewResponseController(c.w).SetWriteDeadline(t)
 }

@@ -264,49 +264,41 @@ func (x *exchange) relayStream(resp *outbound.Response, body io.Reader) error {
 		HideUsageChunk: x.answer.hide,
 		FixAzure:       x.answer.upstream.Dialect == gatehouse.Azure && !x.call.Face.IsAzure(),
 	})
-	for {
-		end, err := x.feed(resp, body)
-		if err == nil && x.tap.TextBytes() > x.watch && !x.settled {
+	pieces := resp.Body.Pieces()
+	if body != io.Reader(resp.Body) {
+		pieces = outbound.Pieces(body)
+	}
+	for piece, err := range pieces {
+		if err != nil {
+			return x.broken(err)
+		}
+		if err := x.relayPiece(resp, piece); err != nil {
+			return err
+		}
+		if x.tap.TextBytes() > x.watch && !x.settled {
 			if none := x.holdMore(); none != nil {
 				return x.cutForMoney(none)
 			}
 		}
-		switch {
-		case err != nil:
-			return err
-		case end == io.EOF:
-			if !x.wrote {
-				x.answerWith(resp, -1)
-			}
-			if err := x.tap.Close(x.emitEvent()); err != nil {
-				return err
-			}
-			return x.finishAnswer(0)
-		case end != nil:
-			return x.broken(end)
-		}
-	}
-}
-
-// feed hands the next piece of a stream on; end is what its reader said behind it. The buffer that it passes through is not held
-// while the upstream is silent: of the thousands of streams that are open most are, at any moment.
-func (x *exchange) feed(resp *outbound.Response, body io.Reader) (end, err error) {
-	if body == io.Reader(resp.Body) {
-		resp.Body.Await()
-	}
-	bufp := copyPool.Get().(*[]byte)
-	defer copyPool.Put(bufp)
-	n, end := body.Read(*bufp)
-	if n == 0 {
-		return end, nil
 	}
 	if !x.wrote {
 		x.answerWith(resp, -1)
 	}
-	if err := x.tap.Feed((*bufp)[:n], x.emitEvent()); err != nil {
-		return nil, err
+	if err := x.tap.Close(x.emitEvent()); err != nil {
+		return err
 	}
-	return end, x.flush()
+	return x.finishAnswer(0)
+}
+
+// relayPiece hands the next piece of a stream on.
+func (x *exchange) relayPiece(resp *outbound.Response, piece []byte) error {
+	if !x.wrote {
+		x.answerWith(resp, -1)
+	}
+	if err := x.tap.Feed(piece, x.emitEvent()); err != nil {
+		return err
+	}
+	return x.flush()
 }
 
 // emitEvent returns the function that the tap hands complete events to; it is made once per exchange and reused.
@@ -421,8 +413,12 @@ const (
 	pushEvery = 15 * time.Second
 )
 
-// pushDeadline gives the next writes their time. Only answers that take more than one write have a deadline.
+// pushDeadline gives the next writes their time. Only answers that take more than one write have a deadline, and none that our own
+// server writes.
 func (x *exchange) pushDeadline() {
+	if x.control.own != nil {
+		return
+	}
 	if now := time.Now(); now.Sub(x.pushed) > pushEvery && context.Cause(x.ctx) == nil {
 		x.pushed = now
 		_ = x.control.SetWriteDeadline(now.Add(writeTime)) // only a ResponseWriter without a connection, as in tests, cannot

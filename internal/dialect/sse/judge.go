@@ -48,6 +48,13 @@ var endings = map[string]ending{
 	"thread.run.failed":          failure,
 }
 
+func endingOf(name []byte) ending {
+	if len(name) == 0 { // as of every chunk of a chat
+		return goesOn
+	}
+	return endings[string(name)]
+}
+
 // judge reads what the current event of a size said, and decides.
 func (t *Tap) judge(size int) verdict {
 	if t.lines == 0 {
@@ -66,9 +73,9 @@ func (t *Tap) judge(size int) verdict {
 	usageObject := c.Get(usage.Usage)
 	counted := len(usageObject) > 0 && usageObject[0] == '{'
 	t.note(kind, counted)
-	e := endings[string(kind)]
+	e := endingOf(kind)
 	if e == goesOn {
-		e = endings[string(name)]
+		e = endingOf(name)
 	}
 	if t.opts.Shape == usage.Responses {
 		t.tools(kind, e)

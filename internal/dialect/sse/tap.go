@@ -138,7 +138,7 @@ const (
 // Reset makes the tap ready for a new stream.
 func (t *Tap) Reset(o Options) {
 	t.capture.Reset()
-	t.capture.Want = o.Hands
+	t.capture.Want, t.capture.Alike = o.Hands, true
 	*t = Tap{opts: o, capture: t.capture, rewriter: t.rewriter, hold: t.hold[:0], id: t.id[:0], model: t.model[:0], tier: t.tier[:0],
 		status: t.status[:0], usage: t.usage[:0], created: t.created[:0], pictured: t.pictured[:0], quality: t.quality[:0]}
 }

@@ -89,24 +89,24 @@ var textPaths = []string{
 type Capture struct {
 	// Want says which ids Made shall find. Reset makes it none; it is set before the first Write.
 	Want Made
+	// Alike says that one answer mostly begins as the one before did, as the events of a stream do. Reset leaves it as it is.
+	Alike bool
 	// TextBytes is the size of the text that the model wrote, as it stands in the JSON, escapes included.
 	TextBytes int64
 
-	counts [counts]int32
-	found  [slots]piece
-	buf    []byte // the captured values, one after another
-	made   []made
+	standing
+	buf  []byte // the captured values, one after another
+	made []made
 
 	state  captureState
 	odd    bool // inside a string: the next byte is escaped
-	value  bool // inside an object: the colon has passed, a value comes next
 	done   bool // the top-level value has ended
 	text   bool // the string being read is counted in TextBytes
+	begun  bool // something has been read
+	begins bool // what is being read is the beginning of an answer that is to be remembered
 	keyLen int
-	depth  int
-	skip   int            // open containers inside a value that is not followed
-	next   *node          // what the value that comes next is, in an object
-	stack  [maxDepth]open // the containers being followed
+	skip   int        // open containers inside a value that is not followed
+	last   *beginning // of an answer before; nil: there is none
 
 	// texts are what the slots' texts were when they were last asked for: most often the next answer says the same.
 	texts [slots]string
@@ -162,11 +162,21 @@ type open struct {
 	array bool
 }
 
+// standing is what was found and where the reading stands, between two tokens.
+type standing struct {
+	counts [counts]int32
+	found  [slots]piece
+	value  bool // inside an object: the colon has passed, a value comes next
+	depth  int
+	next   *node          // what the value that comes next is, in an object
+	stack  [maxDepth]open // the containers being followed
+}
+
 // Reset forgets everything.
 func (c *Capture) Reset() {
 	buf, made := c.buf[:0], c.made[:0]
 	c.Want, c.TextBytes, c.counts, c.found, c.readAt = 0, 0, [counts]int32{}, [slots]piece{}, piece{}
-	c.state, c.odd, c.value, c.done, c.text, c.keep = between, false, false, false, false, keepNothing
+	c.state, c.odd, c.value, c.done, c.text, c.begun, c.keep = between, false, false, false, false, false, keepNothing
 	c.keyLen, c.depth, c.skip, c.next = 0, 0, 0, nil
 	c.buf, c.made = buf, made
 }
@@ -244,8 +254,13 @@ func text(raw []byte) string {
 
 // Write reads the next piece. It takes all of it and never fails.
 func (c *Capture) Write(p []byte) (int, error) {
-	from := 0 // where the kept part of p begins, when c.keep is set
-	for i := 0; i < len(p) && !c.done; {
+	from, i := 0, 0 // where the kept part of p begins, when c.keep is set
+	if c.Alike && !c.begun && len(p) > 0 {
+		i = c.recall(p)
+		c.begins = i == 0
+	}
+	c.begun = true
+	for i < len(p) && !c.done {
 		switch c.state {
 		case between:
 			if i = c.values(p, i); i < len(p) && !c.done && c.state == between {
@@ -309,6 +324,7 @@ func (c *Capture) Write(p []byte) (int, error) {
 			}
 		}
 	}
+	c.begins = false
 	if c.keep != keepNothing {
 		c.add(p[from:])
 	}
@@ -359,6 +375,9 @@ func (c *Capture) values(p []byte, i int) int {
 		}
 
 		n := c.coming()
+		if c.begins && n != nil && n.text {
+			c.remember(p[:i])
+		}
 		if c.opens(n, b) {
 			c.meet(n, b)
 			c.push(n, b)

@@ -316,6 +316,37 @@ func FuzzCapture(f *testing.F) {
 	})
 }
 
+// FuzzAlike checks that what is remembered of an answer's beginning changes nothing in what the next one says.
+func FuzzAlike(f *testing.F) {
+	for _, a := range answers {
+		if len(a.body) < 4000 {
+			f.Add([]byte(a.body), []byte(` "x"}]}`), len(a.body)/2, uint8(1))
+		}
+	}
+	f.Add([]byte(`{"id":"a","usage":{"prompt_tokens":1},"choices":[{"delta":{"content":"one"}}]}`), []byte(`null,"refusal":"no"}}],"usage":{"prompt_tokens":2}}`), 65, uint8(0))
+	f.Add([]byte(`{"type":"response.output_text.delta","sequence_number":4,"delta":"one"}`), []byte(`{"content":[{"text":{"value":"two"}}]}}`), 65, uint8(0))
+	f.Add([]byte(`{"object":"list","data":[{"id":"file-1"}],"text":"a","id":"b"}`), []byte(``), 50, uint8(40))
+	f.Fuzz(func(t *testing.T, body, rest []byte, cut int, size uint8) {
+		cut = min(max(cut, 0), len(body))
+		other := append(bytes.Clone(body[:cut]), rest...)
+		alike := usage.Capture{Alike: true}
+		for n, b := range [][]byte{body, other, other, body, rest, other, body} {
+			alike.Reset()
+			var fresh usage.Capture
+			fresh.Want = 1<<16 - 1
+			if n < 5 {
+				fresh.Want = 1
+			}
+			alike.Want = fresh.Want
+			feed(&fresh, b, 0)
+			feed(&alike, b, int(size)*(n%2))
+			if got, want := tellings(&alike), tellings(&fresh); got != want {
+				t.Fatalf("the %dth answer: got %+v, want %+v", n, got, want)
+			}
+		}
+	})
+}
+
 func BenchmarkCapture(b *testing.B) {
 	floats := []byte(`{"object":"list","data":[{"object":"embedding","index":0,"embedding":[` + strings.Repeat("-0.006929283495992422,", 1535) +
 		`0.1]}],"model":"text-embedding-3-small","usage":{"prompt_tokens":5,"total_tokens":5}}`)
@@ -324,11 +355,11 @@ func BenchmarkCapture(b *testing.B) {
 	for _, c := range []struct {
 		name string
 		body []byte
-	}{{"Chat", []byte(answers[0].body)}, {"Chunk", chunk}, {"EmbeddingFloats", floats}, {"Image1MB", image}} {
+	}{{"Chat", []byte(answers[0].body)}, {"Chunk", chunk}, {"ChunkAlike", chunk}, {"EmbeddingFloats", floats}, {"Image1MB", image}} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(c.body)))
-			var capture usage.Capture
+			capture := usage.Capture{Alike: strings.HasSuffix(c.name, "Alike")}
 			for b.Loop() {
 				capture.Reset()
 				_, _ = capture.Write(c.body) // a Capture takes everything

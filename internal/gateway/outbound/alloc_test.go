@@ -2,21 +2,7 @@
 
 package outbound_test
 
-import (
-	"context"
-	"testing"
-
-	"gatehouse/internal/gateway/ending"
-)
-
-// exchange is the context of an exchange, as the gateway has it.
-type exchange struct {
-	ending.End
-	context.Context
-}
-
-func (x *exchange) Done() <-chan struct{} { return x.End.Done() }
-func (x *exchange) Err() error            { return x.End.Err() }
+import "testing"
 
 // TestAllocations bounds what an exchange allocates, the server's part included, which is nothing: the answer, and its head as one
 // string.

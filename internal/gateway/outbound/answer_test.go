@@ -8,8 +8,8 @@ import (
 	"gatehouse/internal/gateway/outbound"
 )
 
-// TestAnswers feeds every kind of answer, whole and byte by byte, and checks what the caller gets and whether the connection
-// serves a second request.
+// TestAnswers feeds every kind of answer, whole and byte by byte, and checks what the caller gets, by Read and by Pieces, and whether
+// the connection serves a second request.
 func TestAnswers(t *testing.T) {
 	const head = "HTTP/1.1 200 OK\r\n"
 	cases := []struct {
@@ -56,6 +56,7 @@ func TestAnswers(t *testing.T) {
 		{name: "chunked and length", raw: head + "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n", op: outbound.OpHead},
 		{name: "204 with length and chunked", raw: "HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n", op: outbound.OpHead},
 		{name: "two lengths", raw: head + "Content-Length: 2\r\nContent-Length: 3\r\n\r\nok!", op: outbound.OpHead},
+		{name: "one length in two spellings", raw: head + "Content-Length: 02\r\nContent-Length: 2\r\n\r\nok", op: outbound.OpHead},
 		{name: "a list of lengths", raw: head + "Content-Length: 2, 2\r\n\r\nok", op: outbound.OpHead},
 		{name: "signed length", raw: head + "Content-Length: +2\r\n\r\nok", op: outbound.OpHead},
 		{name: "negative length", raw: head + "Content-Length: -2\r\n\r\nok", op: outbound.OpHead},
@@ -108,53 +109,55 @@ func TestAnswers(t *testing.T) {
 			if piece == 1 && len(tc.raw) > 4<<10 {
 				continue // a system call for each byte says nothing new
 			}
-			t.Run(fmt.Sprintf("%s/%d", tc.name, piece), func(t *testing.T) {
-				t.Parallel()
-				s := serveRaw(t, func(p *peer) {
-					for {
-						if _, _, err := p.request(); err != nil {
-							return
-						}
-						for raw := tc.raw; raw != ""; {
-							n := min(piece, len(raw))
-							if len(raw) <= tc.last {
-								n = len(raw)
+			for how, fetch := range map[string]func(*outbound.Endpoint, *outbound.Request) (int, string, error){"read": fetch, "pieces": fetchPieces} {
+				t.Run(fmt.Sprintf("%s/%d/%s", tc.name, piece, how), func(t *testing.T) {
+					t.Parallel()
+					s := serveRaw(t, func(p *peer) {
+						for {
+							if _, _, err := p.request(); err != nil {
+								return
 							}
-							p.say(raw[:n])
-							raw = raw[n:]
+							for raw := tc.raw; raw != ""; {
+								n := min(piece, len(raw))
+								if len(raw) <= tc.last {
+									n = len(raw)
+								}
+								p.say(raw[:n])
+								raw = raw[n:]
+							}
+							if tc.hangUp {
+								return
+							}
 						}
-						if tc.hangUp {
-							return
+					})
+					e := endpoint(t, s)
+					for range 2 {
+						req := get("/")
+						if tc.method != "" {
+							req.Method = tc.method
 						}
+						status, body, err := fetch(e, req)
+						if status != tc.status || body != tc.body {
+							t.Fatalf("got %d %q, %v, want %d %q", status, clipped(body), err, tc.status, tc.body)
+						}
+						if tc.op == "" && err != nil {
+							t.Fatal(err)
+						}
+						if tc.op != "" {
+							if oe := wantError(t, err, tc.op); !oe.Wrote || oe.Timeout {
+								t.Fatalf("got %+v, want Wrote and no Timeout", oe)
+							}
+						}
+					}
+					want := 2
+					if tc.reused {
+						want = 1
+					}
+					if got := s.connections(); got != want {
+						t.Fatalf("two exchanges used %d connections, want %d", got, want)
 					}
 				})
-				e := endpoint(t, s)
-				for range 2 {
-					req := get("/")
-					if tc.method != "" {
-						req.Method = tc.method
-					}
-					status, body, err := fetch(e, req)
-					if status != tc.status || body != tc.body {
-						t.Fatalf("got %d %q, %v, want %d %q", status, clipped(body), err, tc.status, tc.body)
-					}
-					if tc.op == "" && err != nil {
-						t.Fatal(err)
-					}
-					if tc.op != "" {
-						if oe := wantError(t, err, tc.op); !oe.Wrote || oe.Timeout {
-							t.Fatalf("got %+v, want Wrote and no Timeout", oe)
-						}
-					}
-				}
-				want := 2
-				if tc.reused {
-					want = 1
-				}
-				if got := s.connections(); got != want {
-					t.Fatalf("two exchanges used %d connections, want %d", got, want)
-				}
-			})
+			}
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gatehouse/internal/gateway/ending"
@@ -51,6 +52,7 @@ type conn struct {
 	watched bool        // the end of the exchange closes the connection, by hook or by what stop undoes
 	hook    ending.Hook // on the list of a context of our own
 	stop    func() bool
+	lent    atomic.Int32 // to whom: see lentOut
 }
 
 func newConn(e *Endpoint, raw *net.TCPConn) *conn {
@@ -122,8 +124,16 @@ func (c *conn) watch(ctx context.Context) {
 // cancelled closes a connection whose exchange has ended before its time.
 type cancelled conn
 
-// Tell implements ending.Teller.
-func (c *cancelled) Tell() { c.abort() }
+// Tell implements ending.Teller. Under a pump the connection is shut down, which its peer sees as well, and closed when the pump has
+// stopped.
+func (c *cancelled) Tell() {
+	if c.lent.Swap(lentCancelled) == lentOut {
+		_ = c.raw.CloseRead() // they fail where the peer has gone; there is nobody else to tell
+		_ = c.raw.CloseWrite()
+		return
+	}
+	c.abort()
+}
 
 // unwatch reports whether the connection was left alone: false means that it is being closed.
 func (c *conn) unwatch() bool {
@@ -247,6 +257,12 @@ func (c *conn) readLimit(d time.Duration) error {
 		return nil
 	}
 	c.readBy = now.Add(d + d/4)
+	return c.raw.SetReadDeadline(c.readBy)
+}
+
+// readWithin makes reads fail after d.
+func (c *conn) readWithin(d time.Duration) error {
+	c.readBy = time.Now().Add(d)
 	return c.raw.SetReadDeadline(c.readBy)
 }
 

@@ -663,32 +663,6 @@ func TestConcurrent(t *testing.T) {
 	wg.Wait()
 }
 
-// TestBuffered tells a stream's relay when more is at hand, and that several events which came together are read together.
-func TestBuffered(t *testing.T) {
-	next := make(chan struct{})
-	s := serveRaw(t, func(p *peer) {
-		_, _, _ = p.request()
-		p.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n5\r\nth")
-		<-next
-		p.say("ree\r\n0\r\n\r\n")
-	})
-	resp, err := endpoint(t, s).Do(t.Context(), get("/"), generous)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Close()
-	buf := make([]byte, 100)
-	n, err := resp.Body.Read(buf)
-	if err != nil || string(buf[:n]) != "onetwoth" || resp.Body.Buffered() != 0 {
-		t.Fatalf("got %q, %v and %d buffered", buf[:n], err, resp.Body.Buffered())
-	}
-	close(next)
-	rest, err := io.ReadAll(resp.Body)
-	if err != nil || string(rest) != "ree" {
-		t.Fatalf("got %q, %v", rest, err)
-	}
-}
-
 // TestLargeBodies moves a body of many megabytes in each framing.
 func TestLargeBodies(t *testing.T) {
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<19) // 8 MiB

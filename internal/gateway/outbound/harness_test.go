@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/internal/gateway/ending"
 	"gatehouse/internal/gateway/outbound"
 
 	"go.uber.org/goleak"
@@ -167,6 +168,15 @@ func newEndpoint(t testing.TB, cfg outbound.Config) *outbound.Endpoint {
 	return e
 }
 
+// exchange is the context of an exchange, as the gateway has it.
+type exchange struct {
+	ending.End
+	context.Context
+}
+
+func (x *exchange) Done() <-chan struct{} { return x.End.Done() }
+func (x *exchange) Err() error            { return x.End.Err() }
+
 var generous = outbound.Timeouts{Connect: patience, FirstByte: patience, Idle: patience}
 
 func get(uri string) *outbound.Request { return &outbound.Request{Method: "GET", URI: uri} }
@@ -188,6 +198,28 @@ func fetch(e *outbound.Endpoint, req *outbound.Request) (status int, body string
 	defer resp.Close()
 	b, err := io.ReadAll(resp.Body)
 	return resp.Status, string(b), err
+}
+
+// fetchPieces is fetch by way of Pieces.
+func fetchPieces(e *outbound.Endpoint, req *outbound.Request) (status int, body string, err error) {
+	resp, err := e.Do(context.Background(), req, generous)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Close()
+	body, err = pieces(resp)
+	return resp.Status, body, err
+}
+
+// pieces reads a body piece by piece.
+func pieces(resp *outbound.Response) (body string, err error) {
+	for p, err := range resp.Body.Pieces() {
+		if err != nil {
+			return body, err
+		}
+		body += string(p)
+	}
+	return body, nil
 }
 
 func mustFetch(t testing.TB, e *outbound.Endpoint, req *outbound.Request, wantStatus int, wantBody string) {

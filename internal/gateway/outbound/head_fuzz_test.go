@@ -83,6 +83,11 @@ func FuzzResponseHead(f *testing.F) {
 			}
 		}
 		left := append(slices.Clone(c.buf[c.r:c.w]), m.rest...)
+		if resp.body.framed.form == formChunked {
+			if pumped, rest := decodeAll(raw, m.piece); !bytes.Equal(pumped, body) || !bytes.Equal(rest, left) {
+				t.Fatalf("of %q a pump makes %q and leaves %q, Read %q and %q", raw, pumped, rest, body, left)
+			}
+		}
 
 		br := bufio.NewReader(bytes.NewReader(raw))
 		var theirs *http.Response
@@ -118,4 +123,27 @@ func FuzzResponseHead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// decodeAll reads a chunked answer as a pump does, and returns its body and what is left behind it.
+func decodeAll(raw []byte, piece int) (body, left []byte) {
+	m := &memory{rest: raw, piece: piece}
+	c := &conn{endpoint: &Endpoint{closed: true}, nc: m, abort: func() {}}
+	resp, err := c.answer(&Request{Method: http.MethodPost})
+	if err != nil {
+		return nil, nil
+	}
+	resp.body.c, resp.body.chunks.MaxExtra = c, maxExtra
+	for {
+		data, err := resp.body.decode()
+		body = append(body, data...)
+		if err != nil {
+			return body, append(slices.Clone(c.buf[c.r:c.w]), m.rest...)
+		}
+		n, err := m.Read(c.room())
+		if err != nil || n == 0 {
+			return body, nil
+		}
+		c.w += n
+	}
 }

@@ -120,7 +120,7 @@ func (r *Response) parse(head []byte, status int, http10 bool, method string) (f
 	r.Body = &r.body
 	fields := r.fields[:0]
 	chunked, closes := false, http10
-	length := int64(-1)
+	length, spelled := int64(-1), ""
 	for text != "" {
 		line, err := cutField(text)
 		if err != nil {
@@ -139,13 +139,13 @@ func (r *Response) parse(head []byte, status int, http10 bool, method string) (f
 		case 14:
 			if strings.EqualFold(name, "Content-Length") {
 				n, ok := http1.ParseLength(value)
-				if !ok || length >= 0 && n != length {
+				if !ok || length >= 0 && value != spelled {
 					return framed{}, malformed("Content-Length")
 				}
 				if length >= 0 {
 					continue
 				}
-				length = n
+				length, spelled = n, value
 			}
 		case 17:
 			if strings.EqualFold(name, "Transfer-Encoding") {
@@ -229,7 +229,7 @@ type Body struct {
 	idle   time.Duration
 	framed framed
 	chunks http1.Chunks
-	waited error // what Await met, for the Read that follows
+	waited error // what await met, for the Read that follows
 	err    error // what every later Read returns
 	alien  *foreign
 }
@@ -251,43 +251,29 @@ func (b *Body) Read(p []byte) (int, error) {
 		return n, err
 	}
 	n, err := b.read(p)
-	switch {
-	case err == nil:
-		return n, nil
-	case err == io.EOF:
-		b.end(b.framed.reuse)
-	default:
-		if err == errEOF {
-			err = io.ErrUnexpectedEOF
-		}
-		err = failedRead(b.ctx, b.c, err)
-		b.end(false)
+	if err != nil {
+		err = b.finish(err)
 	}
-	b.err = err
 	return n, err
+}
+
+// finish ends the exchange, io.EOF because its body has ended, and returns what is said of that from now on.
+func (b *Body) finish(err error) error {
+	if err == errEOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != io.EOF {
+		err = failedRead(b.ctx, b.c, err)
+	}
+	b.end(err == io.EOF && b.framed.reuse)
+	b.err = err
+	return err
 }
 
 func failedRead(ctx context.Context, c *conn, err error) *Error {
 	f := failure(ctx, OpRead, err)
 	f.Wrote, f.Reused = true, c.reused
 	return f
-}
-
-// Await waits until there is something to read, if only the news that the body is broken, so that a buffer to read it into need not
-// be held meanwhile.
-func (b *Body) Await() {
-	if b.err == nil && b.alien == nil && b.waited == nil && b.c.r == b.c.w && b.framed.form != formNone {
-		b.waited = b.fill()
-	}
-}
-
-// Buffered returns how many bytes have arrived and were not read: 0 means that the next Read waits for the upstream, and that
-// what the caller holds back for more can go out now.
-func (b *Body) Buffered() int {
-	if b.c == nil {
-		return 0
-	}
-	return b.c.w - b.c.r
 }
 
 // Close ends the exchange. A body that was not read to its end costs the connection, which tells the upstream that nobody
