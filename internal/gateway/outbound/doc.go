@@ -7,7 +7,7 @@
 // # How an exchange runs
 //
 // [Endpoint.Do] takes an idle connection or dials one, writes head and body with one system call where it can, and reads the
-// answer's head, all on the caller's goroutine. The caller then reads the body straight from the connection. There is no
+// answer's head, all on the caller's goroutine. The caller then reads the body straight from the connection, or ranges over its pieces. There is no
 // goroutine per connection and, unless the body is large or a stream, none per request; that and the deadlines that are moved
 // only when they must be make it several times cheaper than http.Transport, which serves the endpoints that speak HTTP/2.
 //
@@ -15,7 +15,8 @@
 //
 // A time limit d of [Timeouts] strikes between d and 5/4 d after the last byte: a deadline that is far enough away is left alone
 // from one read, and from one exchange, to the next, because setting it costs more than reading what is there. The end of the
-// context strikes at once: it closes the connection under whoever reads or writes it, so that the upstream sees it too.
+// context strikes at once: it closes the connection under whoever reads or writes it, so that the upstream sees it too. That an upstream
+died with its last bytes may be noticed a second later: see [Body.Pieces].
 //
 // # What is refused
 //

@@ -23,7 +23,8 @@ func Pieces(r io.Reader) iter.Seq2[[]byte, error] {
 }
 
 // Pieces yields the rest of the body like the function, for bodies whose pieces are small and wait for each other: it costs less
-// than Read, and nothing is held while nothing comes. The body must not be closed before the loop over it has ended.
+// than Read, and nothing is held while nothing comes. That the connection ended together with a piece may be noticed up to a second
+// after that. The body must not be closed before the loop over it has ended.
 func (b *Body) Pieces() iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		if b.err == nil && b.alien == nil && b.framed.form == formChunked && b.c.direct() {
