@@ -213,7 +213,7 @@ func TestBackupOfWhatIsWritten(t *testing.T) {
 				if i == 3 {
 					close(begun)
 				}
-				err := db.Record(ctx, store.Batch{Usage: []gatehouse.Usage{{ID: fmt.Sprint("more_", i), Organization: "org-a", Product: "completions"}}})
+				err := db.Record(ctx, store.Batch{Usage: []gatehouse.Usage{{ID: fmt.Sprint("more_", i), At: gatehouse.Millis(i), Organization: "org-a", Product: "completions"}}})
 				if err != nil && ctx.Err() == nil {
 					t.Errorf("record: %v", err)
 					return

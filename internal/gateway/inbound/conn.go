@@ -264,6 +264,8 @@ const (
 	// lingerTime is how long a connection that ends is still read, so that a caller that sends finds the answer: one that is closed
 	// while its peer sends is reset, and the reset takes the answer with it.
 	lingerTime = 500 * time.Millisecond
+	// lingerSize is how much of it is read. A caller that writes fast must have time to find the answer, too.
+	lingerSize = 16 << 20
 	// maxSkip is how much of a body that its handler did not want is read for the sake of the connection.
 	maxSkip = 256 << 10
 	// skipTime is how long that may take.
@@ -282,7 +284,7 @@ func (c *conn) linger() {
 	_ = c.SetReadDeadline(time.Now().Add(lingerTime)) // no read is under way: it cannot fail
 	scratch := bufferPool.Get().(*[]byte)
 	defer bufferPool.Put(scratch)
-	for total := 0; total < 4*maxSkip; {
+	for total := 0; total < lingerSize; {
 		n, err := c.read((*scratch)[:cap(*scratch)])
 		if total += n; err != nil {
 			return

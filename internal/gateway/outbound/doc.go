@@ -16,7 +16,7 @@
 // A time limit d of [Timeouts] strikes between d and 5/4 d after the last byte: a deadline that is far enough away is left alone
 // from one read, and from one exchange, to the next, because setting it costs more than reading what is there. The end of the
 // context strikes at once: it closes the connection under whoever reads or writes it, so that the upstream sees it too. That an upstream
-died with its last bytes may be noticed a second later: see [Body.Pieces].
+// died with its last bytes may be noticed a second later: see [Body.Pieces].
 //
 // # What is refused
 //
