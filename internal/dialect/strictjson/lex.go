@@ -38,8 +38,8 @@ func touched(x uint64) uint64 {
 	return low | slash | x
 }
 
-// run returns the offset behind the blocks of 32 bytes from b[i] on in which nothing needs a look.
-func run(b []byte, i int) int {
+// runWords returns the offset behind the blocks of 32 bytes from b[i] on in which nothing needs a look.
+func runWords(b []byte, i int) int {
 	for len(b)-i >= 32 {
 		w := b[i : i+32 : i+32]
 		m := touched(binary.LittleEndian.Uint64(w[0:8])) | touched(binary.LittleEndian.Uint64(w[8:16])) |

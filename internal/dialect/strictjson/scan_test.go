@@ -312,7 +312,7 @@ func upload(size int) []byte {
 
 // TestScanEveryByte holds that each byte is seen at each place of a long string, of which eight and more are looked at together.
 func TestScanEveryByte(t *testing.T) {
-	const key, size = `{"x":"`, 150
+	const key, size = `{"x":"`, 300
 	body := []byte(key + strings.Repeat("a", size) + `"}`)
 	var r strictjson.Result
 	for at := len(key); at < len(key)+size; at++ {
