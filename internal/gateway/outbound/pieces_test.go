@@ -128,6 +128,32 @@ func TestEnoughPieces(t *testing.T) {
 	s.waitGone(t, 1)
 }
 
+// TestPanicOverAPiece leaves a stream by a panic, whose end is there: what is asked next is answered.
+func TestPanicOverAPiece(t *testing.T) {
+	s := serveRaw(t, answering(streamHead+"3\r\none\r\n0\r\n\r\n"))
+	e := endpoint(t, s)
+	for range 2 {
+		resp, err := e.Do(t.Context(), get("/"), generous)
+		if err != nil {
+			t.Fatal(err)
+		}
+		func() {
+			defer func() {
+				if recover() != "enough" {
+					t.Error("the panic was lost")
+				}
+				resp.Close()
+			}()
+			for range resp.Body.Pieces() {
+				panic("enough")
+			}
+		}()
+	}
+	if _, body, err := fetchPieces(e, get("/")); err != nil || body != "one" {
+		t.Fatalf("got %q, %v", body, err)
+	}
+}
+
 // TestCancelBetweenPieces cancels a stream whose reader is busy with a piece: whoever cancels does not wait for it, the upstream sees
 // the end at once, and the reader gets nothing more, though more had come.
 func TestCancelBetweenPieces(t *testing.T) {
