@@ -85,6 +85,7 @@ func (b *Body) pump(yield func([]byte, error) bool) {
 	p := &pump{b: b, yield: yield, more: true}
 	if b.c.lend() {
 		p.run()
+		b.c.giveBack() // a loop that panics leaves it lent: a connection whose body was left is closed
 	} else {
 		p.err = net.ErrClosed
 	}
@@ -98,7 +99,6 @@ func (b *Body) pump(yield func([]byte, error) bool) {
 
 func (p *pump) run() {
 	c := p.b.c
-	defer c.giveBack()
 	for more := p.handOn(); more; more = p.more && p.err == nil { // at first what came with the head
 		if p.err = c.readLimit(p.b.idle); p.err != nil {
 			return

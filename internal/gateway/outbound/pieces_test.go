@@ -107,50 +107,54 @@ func TestPiecesOfASilentStream(t *testing.T) {
 	s.waitGone(t, 1)
 }
 
-// TestEnoughPieces leaves a stream before its end.
+// TestEnoughPieces leaves a stream in the middle, by itself and by a panic, at what came with the head and at what came later: it can
+// be closed then, and the upstream sees that.
 func TestEnoughPieces(t *testing.T) {
-	s := serveRaw(t, func(p *peer) {
-		_, _, _ = p.request()
-		p.say(streamHead + "3\r\none\r\n")
-		p.untilClosed()
-	})
-	resp, err := endpoint(t, s).Do(t.Context(), get("/"), generous)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for p, err := range resp.Body.Pieces() {
-		if string(p) != "one" || err != nil {
-			t.Fatalf("got %q, %v", p, err)
-		}
-		break
-	}
-	resp.Close()
-	s.waitGone(t, 1)
-}
-
-// TestPanicOverAPiece leaves a stream by a panic, whose end is there: what is asked next is answered.
-func TestPanicOverAPiece(t *testing.T) {
-	s := serveRaw(t, answering(streamHead+"3\r\none\r\n0\r\n\r\n"))
-	e := endpoint(t, s)
-	for range 2 {
-		resp, err := e.Do(t.Context(), get("/"), generous)
-		if err != nil {
-			t.Fatal(err)
-		}
-		func() {
-			defer func() {
-				if recover() != "enough" {
-					t.Error("the panic was lost")
-				}
-				resp.Close()
-			}()
-			for range resp.Body.Pieces() {
-				panic("enough")
+	for _, c := range []struct {
+		name   string
+		pieces int
+		panics bool
+	}{{"at once", 1, false}, {"later", 2, false}, {"at once, by a panic", 1, true}, {"later, by a panic", 2, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			next := make(chan struct{}, 1)
+			s := serveRaw(t, func(p *peer) {
+				_, _, _ = p.request()
+				p.say(streamHead + "3\r\none\r\n")
+				<-next
+				p.say("3\r\ntwo\r\n")
+				p.untilClosed()
+			})
+			resp, err := endpoint(t, s).Do(t.Context(), get("/"), generous)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}()
-	}
-	if _, body, err := fetchPieces(e, get("/")); err != nil || body != "one" {
-		t.Fatalf("got %q, %v", body, err)
+			got := 0
+			func() {
+				defer resp.Close()
+				defer func() {
+					if reason := recover(); (reason != nil) != c.panics {
+						t.Errorf("the loop panicked with %v", reason)
+					}
+				}()
+				for _, err := range resp.Body.Pieces() {
+					if err != nil {
+						t.Error(err)
+					}
+					next <- struct{}{}
+					if got++; got < c.pieces {
+						continue
+					}
+					if c.panics {
+						panic("enough")
+					}
+					break
+				}
+			}()
+			if got != c.pieces {
+				t.Errorf("got %d pieces, want %d", got, c.pieces)
+			}
+			s.waitGone(t, 1)
+		})
 	}
 }
 
